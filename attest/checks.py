@@ -1,0 +1,137 @@
+"""A check is one thing that is verified; a checklist makes sure that none is forgotten.
+
+A kind declares its checks once. ``Checklist.close`` refuses to finish while any of them has no result, so a check that is skipped
+by mistake is an internal error and never a yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from attest.errors import AttestError, Outcome, Reason, error_for
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that is verified.
+
+    ``id`` is also the reason code of its failure. ``source`` is the specification and section that the rule comes from.
+    ``limitation`` marks what the evidence can never show: it is always "not checked", is printed, and blocks nothing.
+    """
+
+    id: str
+    title: str
+    source: str
+    outcome: Outcome = Outcome.NOT_AUTHENTIC
+    fix: str = ""
+    limitation: bool = False
+
+    def reason(self, *, found: str = "", expected: str = "", where: str = "", fix: str = "", subject: str = "") -> Reason:
+        """The reason for this check's failure."""
+        return Reason(
+            self.id,
+            self.outcome,
+            f"{self.title} failed",
+            subject=subject,
+            where=where,
+            found=found,
+            expected=expected,
+            fix=fix or self.fix,
+        )
+
+    def failure(self, *, found: str = "", expected: str = "", where: str = "", fix: str = "") -> AttestError:
+        """The error to raise when this check fails; its class follows from the outcome."""
+        return error_for(self.reason(found=found, expected=expected, where=where, fix=fix))
+
+    def require(self, condition: bool, *, found: str = "", expected: str = "", where: str = "", fix: str = "") -> None:
+        """Raise :meth:`failure` unless ``condition`` is exactly ``True``."""
+        if condition is not True:
+            raise self.failure(found=found, expected=expected, where=where, fix=fix)
+
+
+class Status(StrEnum):
+    """What became of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"  # only for reference-value checks: authenticity failures raise instead
+    NOT_CHECKED = "not-checked"  # the material was not there; the detail says what is missing
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check, what became of it, and what it rests on ("key 3f9c…", "RIM NV_GPU_DRIVER_GH100_550.90.07").
+
+    ``reason`` is set exactly when the status is FAILED, or NOT_CHECKED for a check that is not a limitation.
+    """
+
+    check: Check
+    status: Status
+    detail: str = ""
+    reason: Reason | None = None
+
+
+class Checklist:
+    """Collects the results of one device's checks. Mutable, and never leaves the verification of that device."""
+
+    def __init__(self, subject: str, checks: tuple[Check, ...]) -> None:
+        self.subject: Final = subject
+        self._expected: Final = {check.id: check for check in checks}
+        self._results: Final[dict[str, CheckResult]] = {}
+        if len(self._expected) != len(checks):
+            raise AssertionError("duplicate check id")
+
+    def _put(self, result: CheckResult) -> None:
+        if self._expected.get(result.check.id) is not result.check:
+            raise AssertionError(f"{result.check.id} is not a check of this kind")
+        if result.check.id in self._results:
+            raise AssertionError(f"{result.check.id} has two results")
+        self._results[result.check.id] = result
+
+    def passed(self, check: Check, detail: str = "") -> None:
+        """Record that ``check`` passed, and what it rests on."""
+        self._put(CheckResult(check, Status.PASSED, detail))
+
+    def require(
+        self, check: Check, condition: bool, *, detail: str = "", found: str = "", expected: str = "", where: str = "", fix: str = ""
+    ) -> None:
+        """Record a pass, or raise the check's failure."""
+        check.require(condition, found=found, expected=expected, where=where, fix=fix)
+        self.passed(check, detail)
+
+    @contextmanager
+    def step(self, check: Check, detail: str = "") -> Iterator[None]:
+        """Run a block that raises :class:`AttestError` when ``check`` fails; record the pass when it does not."""
+        yield
+        self.passed(check, detail)
+
+    def failed(self, check: Check, reason: Reason) -> None:
+        """Record a failure that does not end the verification: a reference value that does not match."""
+        self._put(CheckResult(check, Status.FAILED, "", reason.about(self.subject)))
+
+    def not_checked(self, check: Check, why: str, *, fix: str = "") -> None:
+        """Record that the material for ``check`` is missing. Unless it is a limitation, the answer can then not be yes."""
+        reason = None
+        if not check.limitation:
+            reason = Reason(
+                check.id,
+                Outcome.CANNOT_DECIDE,
+                f"{check.title} could not be checked",
+                subject=self.subject,
+                found=why,
+                fix=fix or check.fix,
+            )
+        self._put(CheckResult(check, Status.NOT_CHECKED, why, reason))
+
+    def close(self) -> tuple[CheckResult, ...]:
+        """All results, in the order in which the kind declares its checks.
+
+        Raises AssertionError when a check has no result: that is a bug of the verifier, never a property of the evidence.
+        """
+        missing = [name for name in self._expected if name not in self._results]
+        if missing:
+            raise AssertionError(f"checks without a result: {', '.join(missing)}")
+        return tuple(self._results[name] for name in self._expected)

@@ -1,0 +1,78 @@
+"""The only door to digests and signature verification, with an allow-list of algorithms.
+
+Every function takes bytes and keys, and either returns or raises; none returns a boolean that a caller could forget to look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from attest.checks import Check
+
+P384_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+
+
+def sha256(data: bytes | memoryview) -> bytes:
+    """SHA-256, 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def sha384(data: bytes | memoryview) -> bytes:
+    """SHA-384, 48 bytes."""
+    return hashlib.sha384(data).digest()
+
+
+def sha512(data: bytes | memoryview) -> bytes:
+    """SHA-512, 64 bytes."""
+    return hashlib.sha512(data).digest()
+
+
+def framed(domain: str, fields: Sequence[bytes]) -> bytes:
+    """Unambiguous concatenation for hashing: every field behind its length as u32 big-endian, the domain name first."""
+    parts = [domain.encode(), *fields]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def same(left: bytes, right: bytes) -> bool:
+    """Constant-time equality; different lengths are different."""
+    return hmac.compare_digest(left, right)
+
+
+def spki_sha256(key: CertificatePublicKeyTypes) -> str:
+    """Hex SHA-256 over the DER SubjectPublicKeyInfo: how trust anchors are pinned."""
+    return sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).hex()
+
+
+def verify_p384(key: object, signature: bytes, data: bytes | memoryview, check: Check, *, where: str = "") -> None:
+    """ECDSA P-384 with SHA-384 over ``data``; ``signature`` is r then s, each 48 bytes big-endian.
+
+    Raises ``check``'s failure when the key is not on P-384, r or s is outside 1..n-1, or the signature is wrong (FIPS 186-5 section 6.4.2).
+    """
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise check.failure(found=_key_name(key), expected="a P-384 key", where=where)
+    if len(signature) != 96:
+        raise check.failure(found=f"{len(signature)} bytes of signature", expected="96 bytes", where=where)
+    r = int.from_bytes(signature[:48], "big")
+    s = int.from_bytes(signature[48:], "big")
+    if not (0 < r < P384_ORDER and 0 < s < P384_ORDER):
+        raise check.failure(found="r or s outside 1..n-1", expected="an ECDSA P-384 signature", where=where)
+    try:
+        key.verify(utils.encode_dss_signature(r, s), bytes(data), ec.ECDSA(hashes.SHA384()))
+    except InvalidSignature:
+        raise check.failure(
+            found="a signature that this key did not make over these bytes", expected="a valid ECDSA P-384/SHA-384 signature", where=where
+        ) from None
+
+
+def _key_name(key: object) -> str:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"an EC key on {key.curve.name}"
+    return type(key).__name__

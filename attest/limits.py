@@ -1,0 +1,49 @@
+"""Every bound in one place: sizes in bytes, depths and counts as numbers, ages as timedelta.
+
+A bound is checked before the thing it bounds is read. Each says why it has its value.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+# -- text formats ---------------------------------------------------------------------------------------------------------
+MAX_JSON_BYTES: Final = 8 << 20  # a bundle of 8 GPUs, a CPU and RIMs is about 0.5 MB
+MAX_JSON_DEPTH: Final = 32
+MAX_CBOR_BYTES: Final = 1 << 20
+MAX_CBOR_DEPTH: Final = 16
+MAX_BASE64_BYTES: Final = 8 << 20
+MAX_HEX_BYTES: Final = 1 << 20
+MAX_XML_BYTES: Final = 256 << 10  # the largest RIM seen has 26 kB
+
+# -- certificates ---------------------------------------------------------------------------------------------------------
+MAX_CERTIFICATE_BYTES: Final = 8 << 10  # the largest real one seen has 2.1 kB
+MAX_CHAIN_LENGTH: Final = 8
+MAX_PEM_BYTES: Final = 64 << 10
+MAX_CRL_BYTES: Final = 1 << 20
+MAX_OCSP_BYTES: Final = 16 << 10
+
+# -- evidence and bundles -------------------------------------------------------------------------------------------------
+MAX_EVIDENCE_PART_BYTES: Final = 128 << 10
+MAX_DEVICES: Final = 64  # an HGX system has 13
+MAX_BUNDLE_FILES: Final = 512
+MAX_BUNDLE_BYTES: Final = 8 << 20
+NONCE_BYTES: Final = 32
+
+# -- policy (host rule H1: the engine's parser recurses, and dies on deep nesting) -----------------------------------------
+MAX_POLICY_BYTES: Final = 256 << 10
+MAX_POLICY_NESTING: Final = 64
+MAX_REFERENCE_BYTES: Final = 256 << 10
+
+# -- time -----------------------------------------------------------------------------------------------------------------
+MAX_CLOCK_SKEW: Final = timedelta(seconds=60)
+MAX_TOKEN_LIFE: Final = timedelta(seconds=60)
+TOKEN_LIFE: Final = timedelta(seconds=30)
+CHALLENGE_LIFE: Final = timedelta(minutes=5)
+
+# -- ledger (C2SP tlog-tiles: an entry's length is a u16) -------------------------------------------------------------------
+MAX_ENTRY_BYTES: Final = 65_535
+MAX_RECORD_BYTES: Final = 16 << 20
+MAX_CHECKPOINT_BYTES: Final = 16 << 10
+MAX_PROOF_HASHES: Final = 63

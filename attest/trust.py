@@ -1,0 +1,120 @@
+"""What is trusted: immutable sets of pinned roots, each with a digest.
+
+A root is pinned by the SHA-256 of its SubjectPublicKeyInfo, so the certificate itself may come from anywhere, even from the
+host: it is believed only when its key is the pinned one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from attest.crypto import sha256
+from attest.errors import MalformedError
+from attest.pki import Anchor
+from attest.wire import Fields, Json, canonical_json
+
+
+class Origin(StrEnum):
+    """Whether roots, evidence or keys stand for real hardware."""
+
+    PRODUCTION = "production"
+    SIMULATED = "simulated"
+
+
+class Role(StrEnum):
+    """What a root may vouch for. A root of one role is never tried for another."""
+
+    NVIDIA_DEVICE = "nvidia-device"
+    NVIDIA_RIM = "nvidia-rim"
+    AMD_ARK_MILAN = "amd-ark-milan"
+    AMD_ARK_GENOA = "amd-ark-genoa"
+    AMD_ARK_TURIN = "amd-ark-turin"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustStore:
+    """Immutable set of anchors, all production or all simulated, never a mix.
+
+    ``digest`` (hex SHA-256 over the canonical JSON form) goes into every verified object, token and record.
+    """
+
+    name: str
+    origin: Origin
+    anchors: tuple[tuple[Role, Anchor], ...]
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, origin: Origin, anchors: tuple[tuple[Role, Anchor], ...]) -> TrustStore:
+        """Build a store and its digest. Raises MalformedError when a production pin stands in a simulated store or the reverse."""
+        pins = {anchor.spki_sha256 for _, anchor in PRODUCTION_ANCHORS}
+        for role, anchor in anchors:
+            if (anchor.spki_sha256 in pins) is not (origin is Origin.PRODUCTION):
+                raise MalformedError.at(
+                    "trust.mixed",
+                    f"anchor {anchor.name} for {role} does not belong into a {origin} trust store",
+                    found=anchor.spki_sha256,
+                    expected="built-in pins in a production store, and none of them in a simulated one",
+                )
+        body: Json = _body(name, origin, anchors)
+        return cls(name, origin, anchors, sha256(canonical_json(body)).hex())
+
+    @classmethod
+    def production(cls) -> TrustStore:
+        """The vendors' roots, as pinned in this file."""
+        return _PRODUCTION
+
+    @property
+    def simulated(self) -> bool:
+        """Whether what verifies here is a simulation."""
+        return self.origin is Origin.SIMULATED
+
+    def for_role(self, role: Role) -> tuple[Anchor, ...]:
+        """Anchors of one role; may be empty."""
+        return tuple(anchor for own, anchor in self.anchors if own is role)
+
+    def to_json(self) -> bytes:
+        """The file form, read back by :meth:`from_json`."""
+        return canonical_json(_body(self.name, self.origin, self.anchors)) + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, name: str = "trust.json") -> TrustStore:
+        """Read a store. Raises MalformedError."""
+        fields = Fields.parse(data, name, limit=256 << 10)
+        if fields.text("format") != FORMAT:
+            raise MalformedError.at("trust.format", f"{name} is not a trust store", found=fields.text("format"), expected=FORMAT)
+        anchors: list[tuple[Role, Anchor]] = []
+        for item in fields.objects("anchors"):
+            role = item.choice("role", Role)
+            anchors.append((role, Anchor(item.text("name"), item.hex("spki_sha256", size=32).hex())))
+            item.done()
+        store = cls.of(fields.text("name"), fields.choice("origin", Origin), tuple(anchors))
+        fields.done()
+        return store
+
+
+FORMAT: Final = "attest-trust/1"
+
+
+def _body(name: str, origin: Origin, anchors: tuple[tuple[Role, Anchor], ...]) -> Json:
+    return {
+        "format": FORMAT,
+        "name": name,
+        "origin": origin.value,
+        "anchors": [{"role": role.value, "name": anchor.name, "spki_sha256": anchor.spki_sha256} for role, anchor in anchors],
+    }
+
+
+# AMD: SPKI of the ARK certificates, one per product line (computed from the certificates that the verifiers of the field carry;
+# AMD 57230, "Versioned Chip Endorsement Key Certificate and KDS Interface"). NVIDIA: SPKI of the two root certificates that
+# NVIDIA's own verifier ships (nv-local-gpu-verifier 2.7.3, verifier/certs).
+PRODUCTION_ANCHORS: Final[tuple[tuple[Role, Anchor], ...]] = (
+    (Role.NVIDIA_DEVICE, Anchor("NVIDIA Device Identity CA", "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4")),
+    (Role.NVIDIA_RIM, Anchor("NVIDIA CoRIM signing Root CA", "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3")),
+    (Role.AMD_ARK_MILAN, Anchor("ARK-Milan", "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")),
+    (Role.AMD_ARK_GENOA, Anchor("ARK-Genoa", "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831")),
+    (Role.AMD_ARK_TURIN, Anchor("ARK-Turin", "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")),
+)
+
+_PRODUCTION: Final = TrustStore.of("production", Origin.PRODUCTION, PRODUCTION_ANCHORS)
