@@ -81,26 +81,31 @@ ClaimValue = bool | int | str | frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    """Claims that every kind has; a kind's claims type adds its own (frozen, slotted, keyword-only dataclass).
+class ClaimSet:
+    """Typed claims about one subject of a policy decision: a device, or the workload as a whole.
 
     Allowed field types: bool, int (0..2**63-1), str, frozenset[str], and :class:`ClaimEnum` classes, each annotated with a
     :class:`ClaimInfo`. There are no optional claims: what a device cannot say is an enum member ``unknown`` or the empty string,
     never absence (host rule H7).
     """
 
-    debug: Annotated[Debug, ClaimInfo("Debugging of the device or guest", where="see the kind")]
-    simulated: Annotated[bool, ClaimInfo("Made by the simulator", where="trust store")]
-    revocation: Annotated[Revocation, ClaimInfo("Revocation of the certificate chain", where="CRL or OCSP answers")]
-    device_id: Annotated[str, ClaimInfo("Identity of the chip, stable across firmware", where="see the kind")]
-
     def values(self) -> Mapping[str, ClaimValue]:
         """Claim name to value, in declaration order."""
         return MappingProxyType({item.name: getattr(self, item.name) for item in dataclasses.fields(self)})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims(ClaimSet):
+    """Claims that every device has; a kind's claims type adds its own (frozen, slotted, keyword-only dataclass)."""
+
+    debug: Annotated[Debug, ClaimInfo("Debugging of the device or guest", where="see the kind")]
+    simulated: Annotated[bool, ClaimInfo("Made by the simulator", where="trust store")]
+    revocation: Annotated[Revocation, ClaimInfo("Revocation of the certificate chain", where="CRL or OCSP answers")]
+    device_id: Annotated[str, ClaimInfo("Identity of the chip, stable across firmware", where="see the kind")]
+
+
 @cache
-def declared(claims: type[Claims]) -> Mapping[str, tuple[object, ClaimInfo]]:
+def declared(claims: type[ClaimSet]) -> Mapping[str, tuple[object, ClaimInfo]]:
     """Claim name to (type, declaration) of a claims class, in declaration order.
 
     Raises TypeError for a field without a :class:`ClaimInfo`.
@@ -294,11 +299,18 @@ def conclude(
     )
 
 
+class Scope(StrEnum):
+    """What a device of a kind vouches for with the field that the requester chooses."""
+
+    WORKLOAD = "workload"  # a CPU TEE: 64 bytes, binds nonce, recipient and the set of all other devices
+    DEVICE = "device"  # an accelerator: 32 bytes, binds nonce and recipient
+
+
 class Kind(Protocol):
     """A kind of evidence: one folder under attest/kinds, one line in the registry.
 
     ``principal`` is the name of its Cedar entity type; ``parts`` the evidence parts it reads (surplus parts are refused);
-    ``checks`` everything it verifies, in order.
+    ``checks`` everything it verifies, in order; ``scope`` what its freshness field can bind.
     """
 
     @property
@@ -310,12 +322,20 @@ class Kind(Protocol):
     @property
     def claims_type(self) -> type[Claims]: ...
     @property
+    def scope(self) -> Scope: ...
+    @property
     def parts(self) -> tuple[str, ...]: ...
     @property
     def checks(self) -> tuple[Check, ...]: ...
 
     def recognise(self, data: bytes) -> tuple[Evidence, ...]:
         """Evidence found in a file of this kind's own or its vendor's formats (labels are numbered); empty when it is not one."""
+        ...
+
+    def statement(self, evidence: Evidence) -> bytes:
+        """SHA-384 over the signed bytes of the *unverified* report (48 bytes): what a collector needs to compute the binding of the
+        CPU report to the other devices. Raises MalformedError.
+        """
         ...
 
     def inspect(self, evidence: Evidence) -> Mapping[str, str]:

@@ -332,7 +332,7 @@ class Fields:
             return False
         return key in self._members
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """All member names, for objects that are maps; the caller must read each."""
         return tuple(self._members)
 
