@@ -292,8 +292,8 @@ def _read(fields: Fields, part: _PartReader) -> Bundle:
         collateral.append(piece)
         item.done()
     bundle = Bundle.of(
-        nonce=fields.optional("nonce", fields.hex),
-        recipient=Recipient.from_jwk(fields.object("recipient")) if fields.has("recipient") else None,
+        nonce=None if fields.value("nonce") is None else fields.hex("nonce"),
+        recipient=None if fields.value("recipient") is None else Recipient.from_jwk(fields.object("recipient")),
         binding=fields.choice("binding", Binding),
         evidence=tuple(evidence),
         collateral=Collateral(tuple(collateral)),
