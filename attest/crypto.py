@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from attest.checks import Check
@@ -69,6 +69,19 @@ def verify_p384(key: object, signature: bytes, data: bytes | memoryview, check: 
     except InvalidSignature:
         raise check.failure(
             found="a signature that this key did not make over these bytes", expected="a valid ECDSA P-384/SHA-384 signature", where=where
+        ) from None
+
+
+def verify_ed25519(public: bytes, signature: bytes, data: bytes | memoryview, check: Check, *, where: str = "") -> None:
+    """Ed25519 over ``data``; ``public`` is the 32-byte and ``signature`` the 64-byte form of RFC 8032 section 5.1.
+
+    Raises ``check``'s failure when the key is not 32 bytes or the signature is wrong.
+    """
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, bytes(data))
+    except (ValueError, InvalidSignature):
+        raise check.failure(
+            found="a signature that this key did not make over these bytes", expected="a valid Ed25519 signature", where=where
         ) from None
 
 

@@ -45,5 +45,7 @@ CHALLENGE_LIFE: Final = timedelta(minutes=5)
 # -- ledger (C2SP tlog-tiles: an entry's length is a u16) -------------------------------------------------------------------
 MAX_ENTRY_BYTES: Final = 65_535
 MAX_RECORD_BYTES: Final = 16 << 20
-MAX_CHECKPOINT_BYTES: Final = 16 << 10
+MAX_CHECKPOINT_BYTES: Final = 128 << 10  # signed-note asks for room for 16 signatures of nearly 5 kB each
 MAX_PROOF_HASHES: Final = 63
+MAX_TREE_SIZE: Final = 2**63 - 1
+MAX_KEY_NAME_BYTES: Final = 255  # a log's name is a URL without its scheme
