@@ -85,6 +85,17 @@ def verify_ed25519(public: bytes, signature: bytes, data: bytes | memoryview, ch
         ) from None
 
 
+def verify_p384_der(key: object, signature: bytes, data: bytes | memoryview, check: Check, *, where: str = "") -> None:
+    """Like :func:`verify_p384` for a signature in DER (RFC 3279 section 2.2.3): certificates, CRLs and OCSP answers."""
+    try:
+        r, s = utils.decode_dss_signature(signature)
+    except ValueError:
+        raise check.failure(found="no DER ECDSA signature", expected="a DER ECDSA signature", where=where) from None
+    # Out of range values must not wrap into 48 bytes; verify_p384 refuses zero.
+    r, s = (value if 0 < value < P384_ORDER else 0 for value in (r, s))
+    verify_p384(key, r.to_bytes(48, "big") + s.to_bytes(48, "big"), data, check, where=where)
+
+
 def _key_name(key: object) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"an EC key on {key.curve.name}"

@@ -1,0 +1,351 @@
+"""Certificate chains of exact length under a named profile, to a root pinned by the hash of its key.
+
+A chain of fixed length in a given order needs no path building, so the path rules of RFC 5280 section 6.1 are stated here, each with its
+own code, and cryptography checks the signatures. Its generic path validation cannot be used: it refuses the RSASSA-PSS encoding of every
+AMD chain ("forbidden signature algorithm") and the dates of every NVIDIA RIM chain (GeneralizedTime before 2050, RFC 5280 section 4.1.2.5).
+The tests compare the two on chains that it can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import SignatureAlgorithmOID
+
+from attest.checks import Check
+from attest.crypto import spki_sha256
+from attest.pki.certificate import (
+    BASIC,
+    extension,
+    is_ca,
+    key_words,
+    place,
+    require_aware,
+    require_readable,
+    require_valid,
+    short,
+    unknown_critical,
+)
+
+LENGTH: Final = Check(
+    "pki.chain.length",
+    "Certificate chain length",
+    "RFC 5280 section 6.1; the vendor's profile fixes the length",
+    fix="send the whole chain, leaf first and root last, with no certificate missing, repeated or added",
+)
+LINK: Final = Check(
+    "pki.chain.link",
+    "Order of the certificate chain",
+    "RFC 5280 section 6.1.3 (a)(4)",
+    fix="send the chain leaf first; the issuer of each certificate must be the subject of the next",
+)
+ANCHOR: Final = Check(
+    "pki.chain.anchor",
+    "Pinned root of the certificate chain",
+    "RFC 5280 section 6.1.1 (d)",
+    fix="the root is not one that this trust store pins for this purpose: check which device, and which trust store, this is",
+)
+ROOT_SIGNATURE: Final = Check(
+    "pki.chain.root-signature",
+    "Self-signature of the root certificate",
+    "RFC 5280 section 3.2",
+    fix="the root certificate has the pinned key but was not signed with it: get the root from the vendor",
+)
+ALGORITHM: Final = Check(
+    "pki.chain.algorithm",
+    "Key and signature algorithms of the certificate chain",
+    "RFC 5280 section 4.1.1.2; the vendor's profile fixes them",
+    fix="the vendor never issues such a certificate; do not trust the source of this chain",
+)
+NOT_YET_VALID: Final = Check(
+    "pki.chain.not-yet-valid",
+    "Start of the certificate's validity",
+    "RFC 5280 section 4.1.2.5",
+    fix="check the time at which the evidence is judged",
+)
+EXPIRED: Final = Check(
+    "pki.chain.expired",
+    "End of the certificate's validity",
+    "RFC 5280 section 4.1.2.5",
+    fix="get a new certificate from the vendor; judge recorded evidence at the time it was recorded",
+)
+CONSTRAINTS: Final = Check(
+    "pki.chain.constraints",
+    "CA constraints of the certificate chain",
+    "RFC 5280 sections 4.2.1.3 and 4.2.1.9",
+    fix="an issuer must be a CA that may sign certificates, and the leaf must be neither; do not trust the source of this chain",
+)
+PATH_LENGTH: Final = Check(
+    "pki.chain.path-length",
+    "Path length constraint of the certificate chain",
+    "RFC 5280 section 4.2.1.9",
+    fix="a CA may not have issued this many CAs below it; do not trust the source of this chain",
+)
+CRITICAL: Final = Check(
+    "pki.chain.critical-extension",
+    "Critical extensions of the certificate chain",
+    "RFC 5280 section 4.2",
+    fix="the certificate carries a critical extension that this version does not know; a newer version may",
+)
+SIGNATURE: Final = Check(
+    "pki.chain.signature",
+    "Signatures of the certificate chain",
+    "RFC 5280 section 6.1.3 (a)(1)",
+    fix="the certificate was altered or was issued by somebody else; get the chain again from the device",
+)
+CHAIN_CHECKS: Final = (
+    LENGTH,
+    LINK,
+    ANCHOR,
+    ROOT_SIGNATURE,
+    ALGORITHM,
+    NOT_YET_VALID,
+    EXPIRED,
+    CONSTRAINTS,
+    PATH_LENGTH,
+    CRITICAL,
+    SIGNATURE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A pinned root: its common name and the hex SHA-256 of its DER SubjectPublicKeyInfo."""
+
+    name: str
+    spki_sha256: str
+
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedChain:
+    """A chain that passed every check of its profile. Made only in this package.
+
+    profile       name of the profile it was verified under
+    certificates  leaf first, root last
+    anchor        the pin that the root's key matched
+    not_before    latest start, and
+    not_after     earliest end of validity among the certificates (aware UTC)
+    """
+
+    profile: str
+    certificates: tuple[x509.Certificate, ...]
+    anchor: Anchor
+    not_before: datetime
+    not_after: datetime
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("VerifiedChain is made by verification only")
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The end-entity certificate."""
+        return self.certificates[0]
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Hex SHA-256 of each certificate's DER, leaf first."""
+        return tuple(certificate.fingerprint(hashes.SHA256()).hex() for certificate in self.certificates)
+
+
+def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...], anchor: Anchor) -> VerifiedChain:
+    return VerifiedChain(
+        profile.name,
+        certificates,
+        anchor,
+        max(certificate.not_valid_before_utc for certificate in certificates),
+        min(certificate.not_valid_after_utc for certificate in certificates),
+        _SEAL,
+    )
+
+
+class KeyType(Enum):
+    """The keys that vendors use, and with them the one signature algorithm of each."""
+
+    P384 = "EC secp384r1"  # signs with ECDSA and SHA-384
+    RSA4096 = "RSA 4096"  # signs with RSASSA-PSS, SHA-384, MGF1 with SHA-384, 48 bytes of salt
+
+
+@dataclass(frozen=True, slots=True)
+class ChainProfile:
+    """What a vendor's chains look like.
+
+    keys        key type of each certificate, leaf first and root last; so also the exact length
+    leaf_usage  whether the leaf has keyUsage with digitalSignature; if not it has no keyUsage that would make it a CA
+    """
+
+    name: str
+    keys: tuple[KeyType, ...]
+    leaf_usage: bool = True
+
+
+# As observed on every chain of these kinds that NVIDIA and AMD have published. NVIDIA's own verifier demands the same lengths
+# (nv-local-gpu-verifier 2.7.3). AMD: 57230, Versioned Chip Endorsement Key Certificate and KDS Interface.
+NVIDIA_DEVICE: Final = ChainProfile("nvidia-device", (KeyType.P384,) * 5)
+NVIDIA_RIM: Final = ChainProfile("nvidia-rim", (KeyType.P384,) * 4)
+AMD_VCEK: Final = ChainProfile("amd-vcek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
+AMD_VLEK: Final = ChainProfile("amd-vlek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
+
+_PSS: Final = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
+
+
+def verify_chain(
+    certificates: Sequence[x509.Certificate], *, profile: ChainProfile, anchors: Sequence[Anchor], at: datetime, name: str
+) -> VerifiedChain:
+    """Verify a chain, leaf first and root last, at ``at`` (aware). ``name`` says which chain, for messages.
+
+    1. exact length  2. each issued by the next, by name  3. root key pinned  4. key types and signature algorithms  5. validity
+    6. CA constraints, path lengths, critical extensions  7. signatures, the root's own included
+
+    Raises NotAuthenticError with the check that failed and the index of the certificate (the leaf is 0), MalformedError for a certificate
+    that cannot be read, ValueError for a naive ``at``.
+    """
+    at = require_aware(at)
+    chain = tuple(certificates)
+    last = len(profile.keys) - 1
+    LENGTH.require(len(chain) == last + 1, where=name, found=f"{len(chain)} certificates", expected=f"{last + 1}")  # (1)
+    places = tuple(place(name, index, certificate) for index, certificate in enumerate(chain))
+    for certificate, where in zip(chain, places, strict=True):
+        require_readable(certificate, where)
+    for index, where in enumerate(places):  # (2)
+        _require_link(chain[index], chain[min(index + 1, last)], where)
+    anchor = _require_anchor(chain[-1], anchors, places[-1])  # (3)
+    for index, where in enumerate(places):  # (4)
+        _require_key(chain[index], profile.keys[index], where)
+        require_signature_algorithm(chain[index], profile.keys[min(index + 1, last)], ALGORITHM, where)
+    for certificate, where in zip(chain, places, strict=True):  # (5)
+        require_valid(certificate, at, not_yet=NOT_YET_VALID, expired=EXPIRED, where=where)
+    _require_leaf(chain[0], profile, places[0])  # (6)
+    for index in range(1, last + 1):
+        _require_issuer(chain[index], below=index - 1, where=places[index])
+    for certificate, where in zip(chain, places, strict=True):
+        unknown = unknown_critical(certificate.extensions, BASIC)
+        CRITICAL.require(not unknown, where=where, found=f"critical extension {unknown}", expected="none that is unknown")
+    ROOT_SIGNATURE.require(  # (7)
+        _self_signed(chain[-1]), where=places[-1], found="a signature that the root's key did not make", expected="a self-signed root"
+    )
+    for index, where in enumerate(places[:-1]):
+        SIGNATURE.require(
+            is_signed_by(chain[index], chain[index + 1]),
+            where=where,
+            found="a signature that its issuer's key did not make",
+            expected=f"a signature by certificate {index + 1}",
+        )
+    return _conclude(profile, chain, anchor)
+
+
+def _require_link(certificate: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
+    LINK.require(
+        certificate.issuer == issuer.subject,
+        where=where,
+        found=f"issuer {short(certificate.issuer.rfc4514_string())}",
+        expected=f"the subject of the next: {short(issuer.subject.rfc4514_string())}",
+    )
+
+
+def _require_anchor(root: x509.Certificate, anchors: Sequence[Anchor], where: str) -> Anchor:
+    digest = spki_sha256(root.public_key())
+    for anchor in anchors:
+        if anchor.spki_sha256 == digest:
+            return anchor
+    pins = ", ".join(f"{anchor.name} {anchor.spki_sha256}" for anchor in anchors)
+    raise ANCHOR.failure(where=where, found=f"key {digest}", expected=pins or "a pinned root, and none is pinned for this purpose")
+
+
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether names link and the issuer's key made the signature, with the algorithm that the certificate names inside and outside."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=32)
+def _self_signed(root: x509.Certificate) -> bool:
+    """The root's own signature: without it everything in the root but the pinned key could be somebody's invention.
+
+    Remembered by the certificate's bytes. It is a pure function, and the same few roots come with every piece of evidence.
+    """
+    return is_signed_by(root, root)
+
+
+def _require_key(certificate: x509.Certificate, expected: KeyType, where: str) -> None:
+    key = certificate.public_key()
+    if expected is KeyType.P384:
+        good = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)
+    else:
+        good = isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096
+    ALGORITHM.require(good, where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key")
+
+
+def require_signature_algorithm(
+    signed: x509.Certificate | x509.CertificateRevocationList, issuer_key: KeyType, check: Check, where: str
+) -> None:
+    """The one algorithm that a key type signs with, parameters included (RFC 5758 section 3.2, RFC 4055 section 3.1)."""
+    oid = signed.signature_algorithm_oid
+    if issuer_key is KeyType.P384:
+        good = oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
+        expected = "ECDSA with SHA-384"
+    else:
+        good = (
+            oid == SignatureAlgorithmOID.RSASSA_PSS
+            and signed.signature_algorithm_parameters == _PSS
+            and isinstance(signed.signature_hash_algorithm, hashes.SHA384)
+        )
+        expected = "RSASSA-PSS with SHA-384, MGF1 with SHA-384 and 48 bytes of salt"
+    check.require(good, where=where, found=f"signature algorithm {oid.dotted_string}, or its parameters", expected=expected)
+
+
+def _require_leaf(leaf: x509.Certificate, profile: ChainProfile, where: str) -> None:
+    CONSTRAINTS.require(not is_ca(leaf), where=where, found="a CA certificate", expected="a leaf that is not a CA")
+    usage = extension(leaf, x509.KeyUsage)
+    CONSTRAINTS.require(
+        usage is None or not (usage.value.key_cert_sign or usage.value.crl_sign),
+        where=where,
+        found="keyUsage of a CA",
+        expected="a leaf that may not sign certificates or CRLs",
+    )
+    CONSTRAINTS.require(
+        not profile.leaf_usage or (usage is not None and usage.value.digital_signature),
+        where=where,
+        found="no keyUsage digitalSignature",
+        expected="keyUsage digitalSignature",
+    )
+
+
+def _require_issuer(certificate: x509.Certificate, *, below: int, where: str) -> None:
+    """An issuing certificate: a CA, critically so, that may sign certificates, with ``below`` CAs under it in the chain."""
+    basic = extension(certificate, x509.BasicConstraints)
+    CONSTRAINTS.require(
+        basic is not None and basic.critical and basic.value.ca,
+        where=where,
+        found="no critical basicConstraints with CA",
+        expected="a CA certificate",
+    )
+    usage = extension(certificate, x509.KeyUsage)
+    CONSTRAINTS.require(
+        usage is not None and usage.value.key_cert_sign,
+        where=where,
+        found="no keyUsage keyCertSign",
+        expected="a CA that may sign certificates",
+    )
+    # Must be critical by RFC 5280 section 4.2.1.10, which refuses it below; one that is not would be ignored.
+    CONSTRAINTS.require(
+        extension(certificate, x509.NameConstraints) is None, where=where, found="nameConstraints", expected="no nameConstraints"
+    )
+    allowed = basic.value.path_length if basic is not None else 0
+    PATH_LENGTH.require(allowed is None or below <= allowed, where=where, found=f"{below} CAs below it", expected=f"at most {allowed}")

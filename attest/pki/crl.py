@@ -1,0 +1,183 @@
+"""Certificate revocation lists (RFC 5280 section 5): complete lists, signed by the issuer of the certificates that are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
+
+from attest import limits
+from attest.checks import Check
+from attest.crypto import sha256
+from attest.errors import Outcome
+from attest.pki.certificate import PARSE_ERRORS, common_name, extension, key_words, require_aware, short, unknown_critical
+from attest.pki.chain import KeyType, require_signature_algorithm
+from attest.pki.revocation import RevocationAnswer
+from attest.wire import bounded, format_time
+
+_FETCH: Final = "fetch the current CRL from the vendor"
+
+MALFORMED: Final = Check("pki.crl.malformed", "CRL encoding", "RFC 5280 section 5.1", Outcome.MALFORMED, fix=_FETCH)
+ISSUER: Final = Check(
+    "pki.crl.issuer",
+    "Issuer of the CRL",
+    "RFC 5280 section 6.3.3 (b) and (f)",
+    fix="use the CRL of the CA that issued the certificate; that CA must be allowed to sign CRLs",
+)
+ALGORITHM: Final = Check(
+    "pki.crl.algorithm", "Signature algorithm of the CRL", "RFC 5280 section 5.1.1.2; the vendor's profile fixes it", fix=_FETCH
+)
+SIGNATURE: Final = Check("pki.crl.signature", "Signature of the CRL", "RFC 5280 section 6.3.3 (g)", fix=_FETCH)
+CRITICAL: Final = Check(
+    "pki.crl.critical-extension",
+    "Critical extensions of the CRL",
+    "RFC 5280 sections 5.2 and 5.3",
+    fix="only complete CRLs of one issuer are understood: no delta, partitioned or indirect CRL",
+)
+SCOPE: Final = Check(
+    "pki.crl.scope",
+    "Coverage of the CRL",
+    "RFC 5280 section 6.3.3 (b)",
+    Outcome.CANNOT_DECIDE,
+    fix="a CRL speaks only of certificates that its issuer issued: use the CRL of this certificate's issuer",
+)
+REVOKED: Final = Check(
+    "pki.crl.revoked",
+    "Revocation by CRL",
+    "RFC 5280 section 6.3.3",
+    fix="the vendor has revoked this certificate, and nothing that it vouches for can be trusted: update the platform's firmware",
+)
+NEXT_UPDATE: Final = Check(
+    "pki.crl.next-update", "End of the CRL's validity", "RFC 5280 section 5.1.2.5", Outcome.CANNOT_DECIDE, fix=_FETCH
+)
+STALE: Final = Check("pki.crl.stale", "Freshness of the CRL", "RFC 5280 section 6.3.3 (a)", Outcome.CANNOT_DECIDE, fix=_FETCH)
+FUTURE: Final = Check(
+    "pki.crl.future",
+    "Start of the CRL's validity",
+    "RFC 5280 section 5.1.2.4",
+    Outcome.CANNOT_DECIDE,
+    fix="check the time at which the evidence is judged; a CRL speaks only from its thisUpdate on",
+)
+CRL_CHECKS: Final = (MALFORMED, ISSUER, ALGORITHM, SIGNATURE, CRITICAL, SCOPE, REVOKED, NEXT_UPDATE, STALE, FUTURE)
+
+# Critical extensions that need no processing: the CRL number and the authority key change nothing that is decided here.
+_CRL_EXTENSIONS: Final = frozenset({ExtensionOID.CRL_NUMBER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER})
+_ENTRY_EXTENSIONS: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
+
+
+def check_crl(der: bytes, *, issuer: x509.Certificate, subjects: Sequence[x509.Certificate], at: datetime, name: str) -> RevocationAnswer:
+    """Whether none of ``subjects`` is on the CRL ``der`` of ``issuer`` at ``at`` (aware).
+
+    ``issuer`` must come from a verified chain, and must itself be the issuer of every subject: a CRL says nothing about certificates of
+    other issuers. So the CRL of an ARK covers ASK, ASVK and ARK, never a VCEK or VLEK: those are issued by the ASK or ASVK, and all have
+    serial number 0, which an entry could not tell apart.
+
+    1. encoding  2. issuer by name and usage  3. algorithm and signature  4. critical extensions  5. subjects covered  6. not revoked
+    7. thisUpdate <= at < nextUpdate
+
+    Revocation comes before freshness: an old "revoked" is still a no.
+
+    Raises MalformedError; NotAuthenticError for issuer, signature, extension and revocation; CannotDecideError for scope and freshness;
+    ValueError for a naive ``at`` or no subjects.
+    """
+    at = require_aware(at)
+    if not subjects:
+        raise ValueError("no subjects")
+    crl = _load(der, name)
+    _require_issuer(crl, issuer, name)
+    _require_signature(crl, issuer, name)
+    _require_known_extensions(crl, name)
+    for subject in subjects:
+        _require_good(crl, subject, name)
+    begin = crl.last_update_utc
+    end = crl.next_update_utc
+    if end is None:
+        raise NEXT_UPDATE.failure(where=name, found="no nextUpdate", expected="a nextUpdate")
+    if at < begin:
+        raise FUTURE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
+    if at >= end:
+        raise STALE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
+    return RevocationAnswer(begin, end, sha256(der).hex(), common_name(issuer.subject))
+
+
+def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
+    bounded(der, limits.MAX_CRL_BYTES, name)
+    try:
+        crl = x509.load_der_x509_crl(der)
+        # Everything that is read later, read now: the library parses lazily.
+        _ = (crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.signature_algorithm_parameters, crl.signature_hash_algorithm)
+        _ = [item.value for item in crl.extensions]
+        for entry in crl:
+            _ = [item.value for item in entry.extensions]
+    except PARSE_ERRORS as error:
+        raise MALFORMED.failure(where=name, found=short(str(error))) from None
+    return crl
+
+
+def _require_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
+    ISSUER.require(
+        crl.issuer == issuer.subject,
+        where=name,
+        found=short(crl.issuer.rfc4514_string()),
+        expected=short(issuer.subject.rfc4514_string()),
+    )
+    usage = extension(issuer, x509.KeyUsage)
+    ISSUER.require(
+        usage is not None and usage.value.crl_sign, where=name, found="an issuer without keyUsage cRLSign", expected="keyUsage cRLSign"
+    )
+
+
+def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
+    key = issuer.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an RSA or EC key")
+    expected = KeyType.RSA4096 if isinstance(key, rsa.RSAPublicKey) else KeyType.P384
+    require_signature_algorithm(crl, expected, ALGORITHM, name)
+    try:
+        good = crl.is_signature_valid(key)
+    except PARSE_ERRORS:
+        good = False
+    SIGNATURE.require(
+        good, where=name, found="a signature that the issuer's key did not make", expected=f"a signature by {common_name(issuer.subject)}"
+    )
+
+
+def _require_known_extensions(crl: x509.CertificateRevocationList, name: str) -> None:
+    unknown = unknown_critical(crl.extensions, _CRL_EXTENSIONS)
+    CRITICAL.require(not unknown, where=name, found=f"critical extension {unknown}", expected="none that is unknown")
+    for entry in crl:
+        unknown = unknown_critical(entry.extensions, _ENTRY_EXTENSIONS)
+        CRITICAL.require(
+            not unknown,
+            where=f"{name}, entry 0x{entry.serial_number:x}",
+            found=f"critical extension {unknown}",
+            expected="none that is unknown",
+        )
+
+
+def _require_good(crl: x509.CertificateRevocationList, subject: x509.Certificate, name: str) -> None:
+    label = common_name(subject.subject)
+    SCOPE.require(
+        subject.issuer == crl.issuer,
+        where=name,
+        found=f"{label}, issued by {common_name(subject.issuer)}",
+        expected=f"a certificate issued by {common_name(crl.issuer)}",
+    )
+    entry = crl.get_revoked_certificate_by_serial_number(subject.serial_number)
+    if entry is not None:
+        raise REVOKED.failure(
+            where=f"{name}, entry 0x{entry.serial_number:x}",
+            found=f"{label} revoked at {format_time(entry.revocation_date_utc)}{_reason(entry)}",
+            expected="no entry",
+        )
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    try:
+        return f", reason {entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value}"
+    except x509.ExtensionNotFound:
+        return ""
