@@ -295,8 +295,14 @@ def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) ->
 
 
 def canonical_json(value: Json) -> bytes:
-    """RFC 8785 (JCS) bytes: the form that is hashed and signed."""
-    return rfc8785.dumps(value)
+    """RFC 8785 (JCS) bytes: the form that is hashed and signed.
+
+    Raises MalformedError for what has no such form: unpaired surrogates, integers beyond 2**53.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except ValueError as error:
+        _fail("json", "value has no canonical JSON form", found=type_name(error).__name__, expected="I-JSON (RFC 7493)")
 
 
 class Fields:
