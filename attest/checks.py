@@ -75,7 +75,10 @@ class CheckResult:
 
 
 class Checklist:
-    """Collects the results of one device's checks. Mutable, and never leaves the verification of that device."""
+    """Collects the results of one device's checks. Mutable, and never leaves the verification of that device.
+
+    Used as ``with Checklist(...) as checks:`` it tells every error that ends the verification which checks had passed before.
+    """
 
     def __init__(self, subject: str, checks: tuple[Check, ...]) -> None:
         self.subject: Final = subject
@@ -83,6 +86,13 @@ class Checklist:
         self._results: Final[dict[str, CheckResult]] = {}
         if len(self._expected) != len(checks):
             raise AssertionError("duplicate check id")
+
+    def __enter__(self) -> Checklist:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, AttestError):
+            error.passed = tuple((name, result.detail) for name, result in self._results.items() if result.status is Status.PASSED)
 
     def _put(self, result: CheckResult) -> None:
         if self._expected.get(result.check.id) is not result.check:

@@ -87,7 +87,10 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 class AttestError(Exception):
-    """Base of every error that `attest` raises on purpose. Always has at least one reason."""
+    """Base of every error that `attest` raises on purpose. Always has at least one reason.
+
+    ``passed`` are the checks that passed before this error ended a verification, in order: id, and what each rests on.
+    """
 
     outcome: ClassVar[Outcome | None] = None
 
@@ -95,6 +98,7 @@ class AttestError(Exception):
         if not reasons:
             raise ValueError("an error without a reason")
         self.reasons: tuple[Reason, ...] = reasons
+        self.passed: tuple[tuple[str, str], ...] = ()
         super().__init__("; ".join(str(reason) for reason in reasons))
 
     @property
@@ -114,7 +118,9 @@ class AttestError(Exception):
 
     def about(self, subject: str) -> AttestError:
         """The same error, its reasons naming ``subject`` where they named nothing."""
-        return type(self)(*(reason.about(subject) for reason in self.reasons))
+        error = type(self)(*(reason.about(subject) for reason in self.reasons))
+        error.passed = self.passed
+        return error
 
 
 class MalformedError(AttestError):
