@@ -77,7 +77,7 @@ class CheckResult:
 class Checklist:
     """Collects the results of one device's checks. Mutable, and never leaves the verification of that device.
 
-    Used as ``with Checklist(...) as checks:`` it tells every error that ends the verification which checks had passed before.
+    Used as ``with Checklist(...) as checks:`` it tells every error that ends the verification which checks were done before.
     """
 
     def __init__(self, subject: str, checks: tuple[Check, ...]) -> None:
@@ -92,7 +92,7 @@ class Checklist:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, AttestError):
-            error.passed = tuple((name, result.detail) for name, result in self._results.items() if result.status is Status.PASSED)
+            error.done = tuple((name, result.status.value, result.detail) for name, result in self._results.items())
 
     def _put(self, result: CheckResult) -> None:
         if self._expected.get(result.check.id) is not result.check:

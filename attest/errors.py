@@ -89,7 +89,7 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 class AttestError(Exception):
     """Base of every error that `attest` raises on purpose. Always has at least one reason.
 
-    ``passed`` are the checks that passed before this error ended a verification, in order: id, and what each rests on.
+    ``done`` are the checks of the device that had a result before this error ended its verification, in order: id, status, detail.
     """
 
     outcome: ClassVar[Outcome | None] = None
@@ -98,7 +98,7 @@ class AttestError(Exception):
         if not reasons:
             raise ValueError("an error without a reason")
         self.reasons: tuple[Reason, ...] = reasons
-        self.passed: tuple[tuple[str, str], ...] = ()
+        self.done: tuple[tuple[str, str, str], ...] = ()
         super().__init__("; ".join(str(reason) for reason in reasons))
 
     @property
@@ -119,7 +119,7 @@ class AttestError(Exception):
     def about(self, subject: str) -> AttestError:
         """The same error, its reasons naming ``subject`` where they named nothing."""
         error = type(self)(*(reason.about(subject) for reason in self.reasons))
-        error.passed = self.passed
+        error.done = self.done
         return error
 
 

@@ -1,4 +1,4 @@
-"""A checklist forgets nothing, accepts nothing that is not its own, and tells an error what had passed before it."""
+"""A checklist forgets nothing, accepts nothing that is not its own, and tells an error what was done before it."""
 
 from __future__ import annotations
 
@@ -73,13 +73,14 @@ def test_not_checked_blocks_unless_it_is_a_limitation() -> None:
     assert never.reason is None
 
 
-def test_an_error_tells_what_had_passed() -> None:
+def test_an_error_tells_what_was_done() -> None:
     def verify() -> None:
         with checklist() as checks:
             checks.passed(FIRST, "key 3f9c")
+            checks.not_checked(NEVER, "no evidence")
             checks.require(SECOND, SECOND.fix == "")
 
     with pytest.raises(MalformedError) as caught:
         verify()
-    assert caught.value.passed == (("test.first", "key 3f9c"),)
-    assert caught.value.about("gpu-0").passed == caught.value.passed
+    assert caught.value.done == (("test.first", "passed", "key 3f9c"), ("test.never", "not-checked", "no evidence"))
+    assert caught.value.about("gpu-0").done == caught.value.done
