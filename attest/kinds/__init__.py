@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from attest.evidence import Kind
+from attest.kinds.nvidia_gpu import NVIDIA_GPU
 
-KINDS: Final[tuple[Kind, ...]] = ()
+KINDS: Final[tuple[Kind, ...]] = (NVIDIA_GPU,)
 
 
 def kind_named(name: str) -> Kind | None:
