@@ -107,7 +107,7 @@ class WorkloadClaims(ClaimSet):
     gpu_count: Annotated[int, ClaimInfo("Accelerators among them", where="bundle")]
     cpu_count: Annotated[int, ClaimInfo("CPU TEEs among them", where="bundle")]
     evidence_age: Annotated[
-        int, ClaimInfo("Seconds between recording and judging; -1 when dated in the future", where="bundle recorded_at")
+        int, ClaimInfo("Seconds between recording and judging; -1 when dated in the future or not at all", where="bundle recorded_at")
     ]
     recipient_algorithm: Annotated[RecipientAlgorithm, ClaimInfo("Kind of recipient key", where="bundle recipient")]
     recipient_bound: Annotated[bool, ClaimInfo("Every report binds nonce, recipient and device set", where="signed fields of all reports")]
@@ -235,7 +235,7 @@ class _Floor:
             (NONCE, self._nonce(), ""),
             (RECIPIENT, self._recipient(), self.bundle.recipient.thumbprint if self.bundle.recipient else ""),
             (BOUND, iter(self.unbound), self.bundle.binding.value),
-            (FRESH, self._fresh(), f"recorded at {format_time(self.bundle.recorded_at)}"),
+            (FRESH, self._fresh(), f"recorded at {format_time(recorded)}" if (recorded := self.bundle.recorded_at) else ""),
             (REVOCATION, self._revocation(), ""),
             (DEBUG, self._debug(), ""),
             (GENUINE, self._genuine(), ""),
@@ -324,11 +324,15 @@ class _Floor:
                 )
 
     def _fresh(self) -> Iterator[Reason]:
-        age = self.at - self.bundle.recorded_at
+        recorded = self.bundle.recorded_at
+        if recorded is None:
+            yield FRESH.reason(subject="workload", found="no time of recording", expected=f"at most {_span(self.expectation.max_age)} old")
+            return
+        age = self.at - recorded
         if age < -limits.MAX_CLOCK_SKEW:
             yield FRESH.reason(
                 subject="workload",
-                found=f"recorded at {format_time(self.bundle.recorded_at)}, in the future",
+                found=f"recorded at {format_time(recorded)}, in the future",
                 expected=f"not after {format_time(self.at)}",
             )
         elif age > self.expectation.max_age:
@@ -387,7 +391,8 @@ class _Floor:
 
     def workload(self) -> WorkloadClaims:
         accelerators = [device for device in self.devices if self.scopes[device.subject] is Scope.DEVICE]
-        age = int((self.at - self.bundle.recorded_at).total_seconds())
+        recorded = self.bundle.recorded_at
+        age = int((self.at - recorded).total_seconds()) if recorded else -1
         return WorkloadClaims(
             device_count=len(self.devices),
             gpu_count=len(accelerators),

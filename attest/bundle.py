@@ -48,7 +48,7 @@ class Bundle:
     binding      how both are bound into the reports
     evidence     one item per device, labels unique
     collateral   endorsements, revocation answers and reference manifests, with fetch times
-    recorded_at  when it was collected, as the collector says
+    recorded_at  when it was collected, as the collector says; None when nobody said: such a bundle is never fresh
     digest       hex SHA-256 over the canonical manifest
     """
 
@@ -57,7 +57,7 @@ class Bundle:
     binding: Binding
     evidence: tuple[Evidence, ...]
     collateral: Collateral
-    recorded_at: datetime
+    recorded_at: datetime | None
     origin: BundleOrigin
     note: str
     digest: str
@@ -71,7 +71,7 @@ class Bundle:
         binding: Binding,
         evidence: tuple[Evidence, ...],
         collateral: Collateral,
-        recorded_at: datetime,
+        recorded_at: datetime | None,
         origin: BundleOrigin,
         note: str = "",
     ) -> Bundle:
@@ -225,7 +225,7 @@ def _manifest(bundle: Bundle, part: _PartForm) -> Json:
     return {
         "format": FORMAT,
         "origin": bundle.origin.value,
-        "recorded_at": format_time(bundle.recorded_at),
+        "recorded_at": None if bundle.recorded_at is None else format_time(bundle.recorded_at),
         "note": bundle.note,
         "binding": bundle.binding.value,
         "nonce": None if bundle.nonce is None else bundle.nonce.hex(),
@@ -297,7 +297,7 @@ def _read(fields: Fields, part: _PartReader) -> Bundle:
         binding=fields.choice("binding", Binding),
         evidence=tuple(evidence),
         collateral=Collateral(tuple(collateral)),
-        recorded_at=fields.time("recorded_at"),
+        recorded_at=None if fields.value("recorded_at") is None else fields.time("recorded_at"),
         origin=fields.choice("origin", BundleOrigin),
         note=fields.text("note"),
     )

@@ -51,8 +51,8 @@ def test_both_forms_have_the_same_digest_and_content(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "collateral" / "rim" / "driver.xml").read_bytes() == b"<rim/>"
 
 
-def test_without_nonce_and_recipient() -> None:
-    bundle = make(nonce=None, recipient=None, binding=Binding.RAW_NONCE)
+def test_without_nonce_recipient_and_time() -> None:
+    bundle = make(nonce=None, recipient=None, recorded_at=None, binding=Binding.RAW_NONCE)
     assert Bundle.from_bytes(bundle.to_bytes()) == bundle
     assert Bundle.from_files(bundle.to_files()) == bundle
 
@@ -70,6 +70,7 @@ def test_without_nonce_and_recipient() -> None:
         {"collateral": Collateral(make().collateral.items[:1])},
         {"collateral": Collateral(make().collateral.items[::-1])},
         {"recorded_at": AT.replace(second=1)},
+        {"recorded_at": None},
         {"origin": BundleOrigin.SIMULATED},
         {"note": "another note"},
     ],
@@ -118,6 +119,7 @@ def edited(edit: object) -> bytes:
         (lambda m: m.update(origin="production"), "wire.json"),
         (lambda m: m.pop("nonce"), "wire.json"),
         (lambda m: m.pop("recipient"), "wire.json"),
+        (lambda m: m.pop("recorded_at"), "wire.json"),
         (lambda m: m["recipient"].update(d="AAAA"), "wire.json"),
         (lambda m: m["recipient"].update(x="A" * 43), "recipient.key"),
     ],
