@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from attest.appraisal import Appraisal, Expectation, KeyUse, appraise
 from attest.bundle import Bundle
@@ -14,8 +15,10 @@ from attest.decision import Answer, Deny, Permit, PolicyIdentity, decide
 from attest.errors import AttestError, MalformedError, Reason
 from attest.evidence import Claims, Evidence, Verified
 from attest.kinds import KINDS, kind_named
-from attest.policy.bundle import Policy
 from attest.trust import TrustStore
+
+if TYPE_CHECKING:
+    from attest.policy.bundle import Policy  # whoever hands a policy in has loaded its engine; nobody else pays for it
 
 
 @dataclass(frozen=True, slots=True)
