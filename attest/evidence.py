@@ -19,6 +19,7 @@ from attest import limits
 from attest.checks import Check, Checklist, CheckResult
 from attest.crypto import framed, sha256
 from attest.errors import MalformedError
+from attest.versions import VersionForm
 from attest.wire import bounded
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ class ClaimInfo:
     """What a claim means, where it stands in the evidence, and the vendor's own name for it.
 
     Used as annotation: ``vmpl: Annotated[int, ClaimInfo("Privilege level", where="report 0x030")]``. ``version`` names a sibling text
-    claim that spells this packed number the way a person writes it.
+    claim that spells this packed number the way a person writes it, and ``form`` how it is packed; both or neither are set.
     """
 
     meaning: str
     where: str
     vendor: str = ""
     version: str = ""
+    form: VersionForm | None = None
 
 
 ClaimValue = bool | int | str | frozenset[str]

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from attest.evidence import ClaimEnum, ClaimInfo, Claims, Debug, Measurements, Revocation
 from attest.kinds.nvidia_gpu.opaque import GpuInfo
+from attest.versions import VersionForm
 
 
 class GpuArchitecture(ClaimEnum):
@@ -79,10 +80,14 @@ class NvidiaGpuClaims(Claims):
     driver_version: Annotated[str, ClaimInfo("Driver version as text", where="report opaque field 3", vendor="x-nvidia-gpu-driver-version")]
     driver: Annotated[
         int,
-        ClaimInfo("Driver version, three parts of 20 bits", where="report opaque field 3", version="driver_version"),
+        ClaimInfo(
+            "Driver version, three parts of 20 bits", where="report opaque field 3", version="driver_version", form=VersionForm.THREE_PARTS
+        ),
     ]
     vbios_version: Annotated[str, ClaimInfo("VBIOS version as text", where="report opaque field 6", vendor="x-nvidia-gpu-vbios-version")]
-    vbios: Annotated[int, ClaimInfo("VBIOS version, five bytes", where="report opaque field 6", version="vbios_version")]
+    vbios: Annotated[
+        int, ClaimInfo("VBIOS version, five bytes", where="report opaque field 6", version="vbios_version", form=VersionForm.FIVE_BYTES)
+    ]
     project: Annotated[str, ClaimInfo("Board project", where="report opaque field 17")]
     project_sku: Annotated[str, ClaimInfo("Board project SKU", where="report opaque field 18")]
     chip_sku: Annotated[str, ClaimInfo("Chip SKU", where="report opaque field 15")]
