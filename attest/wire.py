@@ -276,7 +276,10 @@ _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) -> Json:
-    """Parse strict JSON: UTF-8 without BOM, no duplicate members, integers only, bounded size and depth, nothing after the value."""
+    """Parse strict JSON: UTF-8 without BOM, no duplicate members, integers only, bounded size and depth, nothing after the value.
+
+    Every string is Unicode text: an escape for half a surrogate pair is refused (RFC 7493 section 2.1).
+    """
     text = utf8(bounded(data, limit, name), name)
     # Cheap upper bound first; the exact count only for text that could be too deep.
     skeleton = _STRINGS.sub("", text)
@@ -291,6 +294,11 @@ def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) ->
     except (ValueError, RecursionError) as error:
         position = f"line {error.lineno} column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         _fail("json", f"{name} is not JSON", where=position)
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            _fail("json", f"{name} holds half a surrogate pair", expected="Unicode text")
     return value
 
 
