@@ -91,9 +91,10 @@ def verify_amd_chain(
 
 def _require_names(chain: tuple[x509.Certificate, ...], name: str) -> ChainProfile:
     """The profile that the leaf's common name stands for."""
+    for index, certificate in enumerate(chain):
+        require_readable(certificate, f"{name}, certificate {index}")
     places = tuple(place(name, index, certificate) for index, certificate in enumerate(chain))
     for certificate, where in zip(chain, places, strict=True):
-        require_readable(certificate, where)
         attributes = [(item.oid, item.value) for item in certificate.subject if item.oid != NameOID.COMMON_NAME]
         NAME.require(
             len(attributes) == len(_ORGANISATION) and frozenset(attributes) == _ORGANISATION,

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
@@ -68,20 +69,33 @@ def load_certificates(pem: bytes, name: str, *, most: int) -> tuple[x509.Certifi
 def require_readable(certificate: x509.Certificate, name: str) -> None:
     """Read every part that verification reads later. Raises MalformedError."""
     try:
-        parts = (
-            certificate.version is x509.Version.v3,
+        version = certificate.version
+        _ = (
             certificate.subject,
             certificate.issuer,
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
             certificate.extensions,
             certificate.public_key(),
-            certificate.signature_algorithm_oid,
+            certificate.signature_algorithm_parameters,
+            certificate.signature_hash_algorithm,
         )
+        whole = whole_octets(certificate.public_bytes(serialization.Encoding.DER), certificate.signature)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
-    if parts[0] is not True:
-        raise MALFORMED.failure(where=name, found=f"version {certificate.version.name}", expected="version v3")
+    if not whole:
+        raise MALFORMED.failure(where=name, found="a signature with unused bits", expected="a signature of whole octets")
+    if version is not x509.Version.v3:
+        raise MALFORMED.failure(where=name, found=f"version {version.name}", expected="version v3")
+
+
+def whole_octets(der: bytes, signature: bytes) -> bool:
+    """Whether the BIT STRING of a signature claims no unused bits.
+
+    The library ignores the claim where it changes nothing, so somebody could alter a signed object's bytes, and with them its digest, in a
+    place that no signature covers.
+    """
+    return bool(signature) and der[der.find(signature) - 1] == 0
 
 
 def extension(certificate: x509.Certificate, kind: type[_ExtensionT]) -> x509.Extension[_ExtensionT] | None:

@@ -150,6 +150,9 @@ class VerifiedChain:
         if seal is not _SEAL:
             raise TypeError("VerifiedChain is made by verification only")
 
+    def __reduce__(self) -> str:
+        raise TypeError("VerifiedChain cannot be copied or pickled: verify again")
+
     @property
     def leaf(self) -> x509.Certificate:
         """The end-entity certificate."""
@@ -217,14 +220,15 @@ def verify_chain(
     chain = tuple(certificates)
     last = len(profile.keys) - 1
     LENGTH.require(len(chain) == last + 1, where=name, found=f"{len(chain)} certificates", expected=f"{last + 1}")  # (1)
+    for index, certificate in enumerate(chain):
+        require_readable(certificate, f"{name}, certificate {index}")
     places = tuple(place(name, index, certificate) for index, certificate in enumerate(chain))
-    for certificate, where in zip(chain, places, strict=True):
-        require_readable(certificate, where)
     for index, where in enumerate(places):  # (2)
         _require_link(chain[index], chain[min(index + 1, last)], where)
     anchor = _require_anchor(chain[-1], anchors, places[-1])  # (3)
     for index, where in enumerate(places):  # (4)
         _require_key(chain[index], profile.keys[index], where)
+    for index, where in enumerate(places):
         require_signature_algorithm(chain[index], profile.keys[min(index + 1, last)], ALGORITHM, where)
     for certificate, where in zip(chain, places, strict=True):  # (5)
         require_valid(certificate, at, not_yet=NOT_YET_VALID, expired=EXPIRED, where=where)
@@ -248,12 +252,12 @@ def verify_chain(
 
 
 def _require_link(certificate: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
-    LINK.require(
-        certificate.issuer == issuer.subject,
-        where=where,
-        found=f"issuer {short(certificate.issuer.rfc4514_string())}",
-        expected=f"the subject of the next: {short(issuer.subject.rfc4514_string())}",
-    )
+    if certificate.issuer != issuer.subject:
+        raise LINK.failure(
+            where=where,
+            found=f"issuer {short(certificate.issuer.rfc4514_string())}",
+            expected=f"the subject of the next: {short(issuer.subject.rfc4514_string())}",
+        )
 
 
 def _require_anchor(root: x509.Certificate, anchors: Sequence[Anchor], where: str) -> Anchor:

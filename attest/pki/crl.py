@@ -8,13 +8,14 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from attest import limits
 from attest.checks import Check
 from attest.crypto import sha256
 from attest.errors import Outcome
-from attest.pki.certificate import PARSE_ERRORS, common_name, extension, key_words, require_aware, short, unknown_critical
+from attest.pki.certificate import PARSE_ERRORS, common_name, extension, key_words, require_aware, short, unknown_critical, whole_octets
 from attest.pki.chain import KeyType, require_signature_algorithm
 from attest.pki.revocation import RevocationAnswer
 from attest.wire import bounded, format_time
@@ -113,8 +114,10 @@ def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
         _ = [item.value for item in crl.extensions]
         for entry in crl:
             _ = [item.value for item in entry.extensions]
+        whole = whole_octets(der, crl.signature)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
+    MALFORMED.require(whole, where=name, found="a signature with unused bits", expected="a signature of whole octets")
     return crl
 
 
@@ -167,7 +170,12 @@ def _require_good(crl: x509.CertificateRevocationList, subject: x509.Certificate
         found=f"{label}, issued by {common_name(subject.issuer)}",
         expected=f"a certificate issued by {common_name(crl.issuer)}",
     )
-    entry = crl.get_revoked_certificate_by_serial_number(subject.serial_number)
+    try:
+        serial = subject.serial_number
+    except CryptographyDeprecationWarning:
+        serial = 0
+    SCOPE.require(serial > 0, where=name, found=f"{label}, serial number {serial}", expected="a serial number that identifies it")
+    entry = crl.get_revoked_certificate_by_serial_number(serial)
     if entry is not None:
         raise REVOKED.failure(
             where=f"{name}, entry 0x{entry.serial_number:x}",

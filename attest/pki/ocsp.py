@@ -31,6 +31,7 @@ from attest.pki.certificate import (
     require_valid,
     short,
     unknown_critical,
+    whole_octets,
 )
 from attest.pki.chain import is_signed_by
 from attest.pki.revocation import RevocationAnswer
@@ -197,17 +198,21 @@ def _load(der: bytes, name: str) -> ocsp.OCSPResponse:
     try:
         response = ocsp.load_der_ocsp_response(der)
         status = response.response_status
+        whole = status is not ocsp.OCSPResponseStatus.SUCCESSFUL or whole_octets(der, response.signature)
         if status is ocsp.OCSPResponseStatus.SUCCESSFUL:
             # Everything that is read later, read now: the library parses lazily.
             _ = (response.responder_name, response.responder_key_hash, response.signature_algorithm_oid, response.produced_at_utc)
             _ = [item.value for item in response.extensions]
             for certificate in response.certificates:
                 require_readable(certificate, f"{name}, responder")
-            for single in response.responses:
+            statements = list(response.responses)
+            _ = [item.value for item in response.single_extensions] if len(statements) == 1 else []
+            for single in statements:
                 _ = (single.certificate_status, single.this_update_utc, single.next_update_utc, single.revocation_reason)
                 _ = (single.hash_algorithm, single.serial_number)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
+    MALFORMED.require(whole, where=name, found="a signature with unused bits", expected="a signature of whole octets")
     if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise STATUS.failure(where=name, found=status.name.lower(), expected="successful")
     return response
