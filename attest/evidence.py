@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Generic, Protocol, TypeVar, get_type_hints
 
@@ -106,7 +105,6 @@ class Claims(ClaimSet):
     device_id: Annotated[str, ClaimInfo("Identity of the chip, stable across firmware", where="see the kind")]
 
 
-@cache
 def declared(claims: type[ClaimSet]) -> Mapping[str, tuple[object, ClaimInfo]]:
     """Claim name to (type, declaration) of a claims class, in declaration order.
 

@@ -31,9 +31,10 @@ MAX_BUNDLE_FILES: Final = 512
 MAX_BUNDLE_BYTES: Final = 8 << 20
 NONCE_BYTES: Final = 32
 
-# -- policy (host rule H1: the engine's parser recurses, and dies on deep nesting) -----------------------------------------
+# -- policy (host rule H1: parsers and evaluators of expressions recurse; both bounds hold on a stack of 1 MiB) -------------
 MAX_POLICY_BYTES: Final = 256 << 10
-MAX_POLICY_NESTING: Final = 64
+MAX_POLICY_NESTING: Final = 32  # brackets inside brackets; the shipped policies have 3
+MAX_POLICY_DEPTH: Final = 96  # depth of an expression: brackets and the operators of `a && b && ...` on the way down
 MAX_REFERENCE_BYTES: Final = 256 << 10
 
 # -- time -----------------------------------------------------------------------------------------------------------------
@@ -49,3 +50,10 @@ MAX_CHECKPOINT_BYTES: Final = 128 << 10  # signed-note asks for room for 16 sign
 MAX_PROOF_HASHES: Final = 63
 MAX_TREE_SIZE: Final = 2**63 - 1
 MAX_KEY_NAME_BYTES: Final = 255  # a log's name is a URL without its scheme
+
+# -- release --------------------------------------------------------------------------------------------------------------
+MAX_TOKEN_BYTES: Final = 8 << 10  # 3 kB with the largest recipient key
+MAX_EAR_BYTES: Final = 512 << 10  # a few kB for each device
+MAX_KEY_VERSION: Final = 2**31 - 1
+MAX_RELEASE_ENTRY_BYTES: Final = 16 << 10  # ledger entries hold digests only; large ones would be somebody's data
+MAX_OPEN_CHALLENGES: Final = 100_000  # unused nonces of the last five minutes; 10 MB of database

@@ -14,6 +14,7 @@ class VersionForm(Enum):
     """How a version is written. ``pattern`` accepts exactly that spelling, ``base`` and ``bits`` say how its parts are packed."""
 
     THREE_PARTS = ("550.90.07", r"\d{1,6}\.\d{1,6}\.\d{1,6}", 10, 20)  # driver: three decimal parts of 20 bits
+    THREE_BYTES = ("1.55.29", r"\d{1,3}\.\d{1,3}\.\d{1,3}", 10, 8)  # firmware of a secure processor: three decimal bytes
     FIVE_BYTES = ("96.00.9F.00.01", r"[0-9A-F]{2}(?:\.[0-9A-F]{2}){4}", 16, 8)  # VBIOS: five bytes, upper-case hex
 
     def __init__(self, example: str, pattern: str, base: int, bits: int) -> None:
@@ -33,8 +34,3 @@ class VersionForm(Enum):
                 return None
             number = number << self._bits | value
         return number
-
-    @classmethod
-    def of(cls, text: str) -> VersionForm | None:
-        """The form that ``text`` is written in; no text has two."""
-        return next((form for form in cls if form.pack(text) is not None), None)
