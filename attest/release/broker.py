@@ -182,6 +182,13 @@ class Broker:
         self._state.challenge(nonce, key, at=at)
         return nonce
 
+    def expect(self, nonce: bytes, key: str, *, at: datetime) -> None:
+        """Check, before anything is judged, that this broker issued ``nonce`` for ``key`` and that it can still be spent; spends nothing.
+
+        Raises the failure of ``release.nonce-unknown``, ``-used``, ``-key`` or ``-expired``.
+        """
+        self._state.expect(nonce, key, at=at)
+
     def release(self, token: str, materials: Materials, *, at: datetime) -> Release:
         """Release a key for a token, once.
 

@@ -87,6 +87,14 @@ class BrokerState:
             expires = now + int(limits.CHALLENGE_LIFE.total_seconds())
             database.execute("INSERT INTO challenges VALUES (?, ?, ?, ?, NULL)", (nonce, key, now, expires))
 
+    def expect(self, nonce: bytes, key: str, *, at: datetime) -> None:
+        """Check that a session with this nonce may still get ``key``; spends nothing, so only :meth:`reserve` is a promise.
+
+        Raises the failure of ``release.nonce-unknown``, ``-used``, ``-key`` or ``-expired``.
+        """
+        with self._open() as database:
+            _usable(database, nonce, key, at)
+
     # -- tokens -------------------------------------------------------------------------------------------------------
 
     def use(self, jti: str) -> Use | None:
@@ -104,17 +112,7 @@ class BrokerState:
         with self._change() as database:
             if database.execute("SELECT 1 FROM uses WHERE jti = ?", (jti,)).fetchone():
                 return None
-            row = database.execute("SELECT key, issued_at, expires_at, used_by FROM challenges WHERE nonce = ?", (nonce,)).fetchone()
-            if row is None:
-                raise NONCE_UNKNOWN.failure(found=nonce.hex(), expected="a nonce of this broker, issued a short time ago")
-            own_key, issued, expires, used_by = row
-            NONCE_USED.require(used_by is None, found=f"a nonce used by token {used_by}", expected="an unused nonce")
-            NONCE_KEY.require(own_key == key, found=f"a nonce for {own_key}", expected=f"a nonce for {key}")
-            NONCE_EXPIRED.require(
-                issued - _skew() <= now < expires,
-                found=f"valid from {_text(issued)} to {_text(expires)}",
-                expected=f"valid at {format_time(at)}",
-            )
+            issued = _usable(database, nonce, key, at)
             database.execute("UPDATE challenges SET used_by = ? WHERE nonce = ?", (jti, nonce))
             database.execute("INSERT INTO uses VALUES (?, ?, ?, NULL, ?, ?)", (jti, token, UseState.RESERVED.value, issued, now))
             return datetime.fromtimestamp(issued, UTC)
@@ -149,6 +147,23 @@ class BrokerState:
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
+
+
+def _usable(database: sqlite3.Connection, nonce: bytes, key: str, at: datetime) -> int:
+    """When a nonce was issued that may be spent on ``key`` now."""
+    now = int(at.timestamp())
+    row = database.execute("SELECT key, issued_at, expires_at, used_by FROM challenges WHERE nonce = ?", (nonce,)).fetchone()
+    if row is None:
+        raise NONCE_UNKNOWN.failure(found=nonce.hex(), expected="a nonce of this broker, issued a short time ago")
+    own_key, issued, expires, used_by = row
+    NONCE_USED.require(used_by is None, found=f"a nonce used by token {used_by}", expected="an unused nonce")
+    NONCE_KEY.require(own_key == key, found=f"a nonce for {own_key}", expected=f"a nonce for {key}")
+    NONCE_EXPIRED.require(
+        issued - _skew() <= now < expires,
+        found=f"valid from {_text(issued)} to {_text(expires)}",
+        expected=f"valid at {format_time(at)}",
+    )
+    return int(issued)
 
 
 def _skew() -> int:
