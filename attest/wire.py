@@ -26,7 +26,7 @@ type_name = type  # `type` is a member name in several of our formats
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 """A JSON value as the strict reader returns it: no floats, no duplicate keys."""
 
-Cbor = None | bool | int | str | bytes | list["Cbor"] | dict["Cbor", "Cbor"] | cbor2.CBORTag
+Cbor = None | bool | int | str | bytes | list["Cbor"] | dict[int | str | bytes, "Cbor"] | cbor2.CBORTag
 
 _T = TypeVar("_T")
 
@@ -207,7 +207,7 @@ def _short(text: str) -> str:
 
 # -- time -----------------------------------------------------------------------------------------------------------------
 
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 
 
 def parse_time(text: str, name: str) -> datetime:
@@ -250,29 +250,24 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _depth(text: str) -> int:
-    """Deepest nesting of brackets outside strings; counted before parsing because the parser recurses."""
-    deepest = depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
+# Possessive, and a string without an end runs to the end of the text: every character is looked at once, whatever the input.
+_TOKENS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets outside strings nest too deeply; found out before parsing because the parser recurses."""
+    if text.count("[") + text.count("{") <= limits.MAX_JSON_DEPTH:
+        return False
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        bracket = text[token.start()]
+        if bracket in "[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
+            if depth > limits.MAX_JSON_DEPTH:
+                return True
+        elif bracket in "]}":
             depth -= 1
-    return deepest
-
-
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+    return False
 
 
 def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) -> Json:
@@ -281,9 +276,7 @@ def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) ->
     Every string is Unicode text: an escape for half a surrogate pair is refused (RFC 7493 section 2.1).
     """
     text = utf8(bounded(data, limit, name), name)
-    # Cheap upper bound first; the exact count only for text that could be too deep.
-    skeleton = _STRINGS.sub("", text)
-    if skeleton.count("[") + skeleton.count("{") > limits.MAX_JSON_DEPTH and _depth(text) > limits.MAX_JSON_DEPTH:
+    if _too_deep(text):
         _fail("json", f"{name} is nested too deeply", expected=f"at most {limits.MAX_JSON_DEPTH}")
     try:
         value: Json = json.loads(
@@ -463,7 +456,7 @@ def cbor_value(data: bytes, name: str, *, limit: int = limits.MAX_CBOR_BYTES) ->
         value: object = decoder.decode()
     except MalformedError as error:
         raise error.about(name) from None
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RuntimeError, MemoryError) as error:
         _fail("cbor", f"{name} is not CBOR", where=f"offset {stream.tell()}", found=type_name(error).__name__)
     if stream.tell() != len(data):
         _fail("trailing", f"{name} has bytes after its end", where=f"offset {stream.tell()}", found=f"{len(data) - stream.tell()} bytes")
@@ -486,7 +479,12 @@ def _plain(value: object, name: str) -> Cbor:
     if isinstance(value, cbor2.CBORTag):
         return cbor2.CBORTag(value.tag, _plain(value.value, name))
     if isinstance(value, Mapping):
-        return {_plain(key, name): _plain(item, name) for key, item in value.items()}
+        for key in value:
+            if isinstance(key, bool) or not isinstance(key, int | str | bytes):
+                _fail(
+                    "cbor", f"{name} has a map key of a type that is not used", found=type_name(key).__name__, expected="int, text or bytes"
+                )
+        return {key: _plain(item, name) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, name) for item in value]
     _fail("cbor", f"{name} holds a CBOR type that is not used in attestation", found=type_name(value).__name__)
