@@ -287,13 +287,20 @@ def _self_signed(root: x509.Certificate) -> bool:
     return is_signed_by(root, root)
 
 
-def _require_key(certificate: x509.Certificate, expected: KeyType, where: str) -> None:
+def key_type(certificate: x509.Certificate) -> KeyType | None:
+    """The type of a certificate's key, or None when it is none that vendors use."""
     key = certificate.public_key()
-    if expected is KeyType.P384:
-        good = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)
-    else:
-        good = isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096
-    ALGORITHM.require(good, where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key")
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
+        return KeyType.P384
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096:
+        return KeyType.RSA4096
+    return None
+
+
+def _require_key(certificate: x509.Certificate, expected: KeyType, where: str) -> None:
+    ALGORITHM.require(
+        key_type(certificate) is expected, where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key"
+    )
 
 
 def require_signature_algorithm(

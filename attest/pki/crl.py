@@ -16,7 +16,7 @@ from attest.checks import Check
 from attest.crypto import sha256
 from attest.errors import Outcome
 from attest.pki.certificate import PARSE_ERRORS, common_name, extension, key_words, require_aware, short, unknown_critical, whole_octets
-from attest.pki.chain import KeyType, require_signature_algorithm
+from attest.pki.chain import key_type, require_signature_algorithm
 from attest.pki.revocation import RevocationAnswer
 from attest.wire import bounded, format_time
 
@@ -135,11 +135,11 @@ def _require_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificat
 
 
 def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
+    kind = key_type(issuer)
     key = issuer.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an RSA or EC key")
-    expected = KeyType.RSA4096 if isinstance(key, rsa.RSAPublicKey) else KeyType.P384
-    require_signature_algorithm(crl, expected, ALGORITHM, name)
+    if kind is None or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an EC secp384r1 or RSA 4096 key")
+    require_signature_algorithm(crl, kind, ALGORITHM, name)
     try:
         good = crl.is_signature_valid(key)
     except PARSE_ERRORS:

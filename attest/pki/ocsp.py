@@ -33,7 +33,7 @@ from attest.pki.certificate import (
     unknown_critical,
     whole_octets,
 )
-from attest.pki.chain import is_signed_by
+from attest.pki.chain import KeyType, is_signed_by, key_type
 from attest.pki.revocation import RevocationAnswer
 from attest.wire import bounded, format_time
 
@@ -311,9 +311,8 @@ def _require_delegate(responder: x509.Certificate, issuer: x509.Certificate, whe
 
 
 def _require_algorithm(responder: x509.Certificate, oid: x509.ObjectIdentifier, where: str) -> None:
-    key = responder.public_key()
     ALGORITHM.require(
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1),
+        key_type(responder) is KeyType.P384,
         where=where,
         found=f"{key_words(responder)} key",
         expected="EC secp384r1 key",

@@ -77,6 +77,22 @@ def test_serial_numbers_are_positive(patched, serial, action):
         malformed(patched(1, serial))
 
 
+def test_version_1_is_refused(forge, der):
+    """A version 1 certificate has no extensions, so nothing says what it may be used for."""
+    tbs, algorithm, signature = forge.children(der)
+    malformed(forge.tlv(0x30, forge.tlv(0x30, *forge.children(tbs)[1:-1]), algorithm, signature))
+
+
+def test_signature_with_unused_bits(forge):
+    # Where the last bit is 0, the claim that it is unused changes nothing but the bytes.
+    made = (forge.build(forge.device())[0].public_bytes(Encoding.DER) for _ in range(64))
+    der = next(der for der in made if der[-1] % 2 == 0)
+    start = der.index(forge.children(der)[2]) + 2
+    assert der[start] == 0
+    load_certificate(der, "test certificate")
+    malformed(der[:start] + b"\x01" + der[start + 1 :])
+
+
 def test_ecdsa_with_null_parameters_is_refused(forge, der):
     tbs, _, signature = forge.children(der)
     fields = [ECDSA_SHA384_NULL if field == ECDSA_SHA384 else field for field in forge.children(tbs)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +107,13 @@ def test_leaf_is_not_covered_by_the_ark(amd, forge):
     """An entry with serial number 0 must not revoke every VCEK there is, nor may its absence clear one."""
     for entries in ((), (forge.revocation(1),)):
         amd.refused(amd.crl(revoked=entries), CannotDecideError, "pki.crl.scope", subjects=(amd.ask, amd.leaf))
+
+
+def test_certificate_of_another_issuer_is_not_covered(amd, forge):
+    """Its serial number may even stand on the list: that is another certificate."""
+    other = forge.build(forge.device())[1]
+    for entries in ((), (forge.revocation(other.serial_number),)):
+        amd.refused(amd.crl(revoked=entries), CannotDecideError, "pki.crl.scope", subjects=(amd.ask, other))
 
 
 def test_serial_number_0_identifies_nothing(forge):
@@ -216,6 +223,20 @@ def test_p384_issuer(forge):
         with pytest.raises(NotAuthenticError) as caught:
             check_crl(der, issuer=chain[2], subjects=(chain[1],), at=forge.at, name="test CRL")
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize("key", ["p256", "rsa", "ed25519"])
+def test_issuer_with_another_kind_of_key(forge, key):
+    specs = forge.device()
+    keys = {"p256": lambda: forge.p256("crl"), "rsa": lambda: forge.rsa("crl", 3072), "ed25519": ed25519.Ed25519PrivateKey.generate}
+    specs[2].key = keys[key]()
+    if key == "ed25519":
+        specs[1].digest = None
+    chain = forge.build(specs)
+    der = forge.crl(specs[2], signer=forge.p384("whoever"))
+    with pytest.raises(NotAuthenticError) as caught:
+        check_crl(der, issuer=chain[2], subjects=(chain[1],), at=forge.at, name="test CRL")
+    assert caught.value.code == "pki.crl.algorithm"
 
 
 # -- extensions ----------------------------------------------------------------------------------------------------------------

@@ -225,7 +225,8 @@ def test_subject_with_the_right_purpose_still_may_not_vouch_for_itself(forge):
 
 def test_responder_of_another_issuer(asked, forge):
     responder = forge.certificate(forge.responder(), asked.specs[3])
-    asked.refused(asked.answer(responder=responder), NotAuthenticError, "pki.ocsp.responder-issuer")
+    reason = asked.refused(asked.answer(responder=responder), NotAuthenticError, "pki.ocsp.responder-issuer")
+    assert (reason.found, reason.expected) == ("issued by GH100 Identity", "issued by GH100 Provisioner ICA")
 
 
 def test_responder_made_up_under_the_issuers_name(asked):
@@ -293,6 +294,14 @@ def test_responder_validity(forge):
 def test_signature_of_another_key_under_the_responders_name(asked, forge):
     for by in ocsp.OCSPResponderEncoding:
         asked.refused(asked.resigned(key=forge.p384("impostor"), by=by), NotAuthenticError, "pki.ocsp.signature")
+
+
+def test_signature_with_unused_bits(asked):
+    # Where the last bit is 0, the claim that it is unused changes nothing but the bytes.
+    signatures = ((der, ocsp.load_der_ocsp_response(der).signature) for der in (asked.answer() for _ in range(64)))
+    der, signature = next((der, signature) for der, signature in signatures if signature[-1] % 2 == 0)
+    assert asked.check(der)
+    asked.refused(der.replace(b"\0" + signature, b"\1" + signature), MalformedError, "pki.ocsp.malformed")
 
 
 def test_status_altered(asked):
