@@ -44,9 +44,9 @@ FWID: Final = Check(
 )
 
 SUPPORTED: Final = "GH100"
-_DICE: Final = x509.ObjectIdentifier("2.23.133.5.4.1")
-_TCB_INFO: Final = x509.ObjectIdentifier("2.23.133.5.4.1.1")
-_SHA384: Final = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.2")
+DICE_COMPOSITE: Final = x509.ObjectIdentifier("2.23.133.5.4.1")
+DICE_TCB_INFO: Final = x509.ObjectIdentifier("2.23.133.5.4.1.1")
+SHA384: Final = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.2")
 _FIRST_DRIVER_WITH_FWID: Final = (550, 0, 0)
 _IDENTITY: Final = re.compile(r"41[0-9A-F]{16}\Z")
 _BROM: Final = re.compile(r"([A-Z0-9_]{2,8}) [A-Z]\d\d [A-Z]SP BROM\Z")
@@ -65,9 +65,9 @@ def chip_name(certificates: Sequence[x509.Certificate]) -> str:
 
 
 def require_supported(certificates: Sequence[x509.Certificate]) -> None:
-    """Refuse what this kind cannot verify before anything of it is read. Raises RefusedError."""
+    """Refuse a chain of another architecture before its report is read: layouts differ. Raises RefusedError."""
     chip = chip_name(certificates)
-    if len(certificates) > 1 and chip != SUPPORTED:
+    if chip != SUPPORTED:
         found = f"architecture not supported: {chip}" if chip else f"certificate 1 of {_common_name(certificates[1])!r}"
         raise ARCHITECTURE.failure(found=found, expected=f"{SUPPORTED} (Hopper)", where="certificate 1, common name")
 
@@ -99,13 +99,17 @@ class _AlgorithmIdentifier:
 
 
 @asn1.sequence
-class _SubjectPublicKeyInfo:
+class SubjectPublicKeyInfo:
+    """RFC 5280 section 4.1.2.7, for keys on a named curve."""
+
     algorithm: _AlgorithmIdentifier
     key: asn1.BitString
 
 
 @asn1.sequence
-class _Fwid:
+class Fwid:
+    """Digest of the firmware that the attestation key was issued for."""
+
     hash_algorithm: x509.ObjectIdentifier
     digest: Annotated[bytes, asn1.Size(min=48, max=48)]
 
@@ -115,8 +119,8 @@ class CompositeDeviceId:
     """Value of the DICE extension: version, identity key, firmware digest."""
 
     version: int
-    device_id: _SubjectPublicKeyInfo
-    fwid: _Fwid
+    device_id: SubjectPublicKeyInfo
+    fwid: Fwid
 
 
 def require_firmware(certificates: Sequence[x509.Certificate], fwid: bytes | None, driver: tuple[int, int, int]) -> bool:
@@ -141,9 +145,11 @@ def require_firmware(certificates: Sequence[x509.Certificate], fwid: bytes | Non
 def _certified_fwid(certificates: Sequence[x509.Certificate]) -> bytes | None:
     """Firmware digest in the attestation key's certificate; None when it has no DICE extension."""
     leaf, identity = certificates[:2]
-    found = {extension.oid: extension.value for extension in leaf.extensions if extension.oid in (_DICE, _TCB_INFO)}
-    FWID.require(_TCB_INFO not in found, found=f"extension {_TCB_INFO.dotted_string}", expected="none on GH100", where="certificate 0")
-    value = found.get(_DICE)
+    found = {extension.oid: extension.value for extension in leaf.extensions if extension.oid in (DICE_COMPOSITE, DICE_TCB_INFO)}
+    FWID.require(
+        DICE_TCB_INFO not in found, found=f"extension {DICE_TCB_INFO.dotted_string}", expected="none on GH100", where="certificate 0"
+    )
+    value = found.get(DICE_COMPOSITE)
     if value is None:
         return None
     try:
@@ -151,9 +157,9 @@ def _certified_fwid(certificates: Sequence[x509.Certificate]) -> bytes | None:
     except ValueError as error:
         raise FWID.failure(found=str(error)[:80], expected="a DICE CompositeDeviceID", where="certificate 0") from None
     FWID.require(
-        composite.version == 1 and composite.fwid.hash_algorithm == _SHA384,
+        composite.version == 1 and composite.fwid.hash_algorithm == SHA384,
         found=f"version {composite.version}, hash {composite.fwid.hash_algorithm.dotted_string}",
-        expected=f"version 1, hash {_SHA384.dotted_string}",
+        expected=f"version 1, hash {SHA384.dotted_string}",
         where="certificate 0",
     )
     key = identity.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -156,9 +156,11 @@ def decoder_of(info: GpuInfo) -> VideoDecoder:
 
 
 def driver_number(parts: tuple[int, int, int]) -> int:
-    """Three parts of 20 bits each, most significant first: 550.90.07 is 550<<40 | 90<<20 | 7."""
-    major, minor, patch = parts
-    return major << 40 | minor << 20 | patch
+    """The packed form in which policies compare; a version of two parts is packed with a third of 0."""
+    number = VersionForm.THREE_PARTS.pack(".".join(map(str, parts)))
+    if number is None:
+        raise AssertionError("the parts were checked when the report was read")
+    return number
 
 
 def driver_rim_id(info: GpuInfo) -> str:

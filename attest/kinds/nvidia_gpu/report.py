@@ -192,13 +192,11 @@ def _blocks(reader: Reader, count: int, size: int) -> tuple[bytes, ...]:
     )
     values: list[bytes] = []
     for position, (index, *header, value) in enumerate(_BLOCK.iter_unpack(reader.bytes(size, "measurement record"))):
-        where = reader.where(start + position * _BLOCK.size)
-        BLOCKS.require(index == position + 1, found=f"block index {index}", expected=str(position + 1), where=where)
-        BLOCKS.require(
-            tuple(header) == _BLOCK_HEADER,
-            found="specification {}, size {}, value type {}, value size {}".format(*header),
-            expected="specification 1, size 51, value type 1, value size 48",
-            where=where,
-        )
+        if index != position + 1 or tuple(header) != _BLOCK_HEADER:
+            raise BLOCKS.failure(
+                found="block index {}, specification {}, size {}, value type {}, value size {}".format(index, *header),
+                expected=f"block index {position + 1}, specification 1, size 51, value type 1, value size 48",
+                where=reader.where(start + position * _BLOCK.size),
+            )
         values.append(value)
     return tuple(values)

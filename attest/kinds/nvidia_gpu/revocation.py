@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import lru_cache
 
+from cryptography import x509
 from cryptography.x509 import ocsp
 
 from attest import limits
@@ -25,6 +26,7 @@ class Answers:
     def __init__(self, collateral: Collateral, at: datetime) -> None:
         """Raises MalformedError for an answer that cannot be read: nobody could say which certificate it speaks of."""
         self._at = at
+        self._judged: dict[tuple[x509.Certificate, x509.Certificate], tuple[RevocationAnswer | None, str]] = {}
         self._answers = [(item.data, item.name, _serial_numbers(item.data, item.name)) for item in collateral.of_type(CollateralType.OCSP)]
 
     def judge(self, chain: VerifiedChain, index: int, name: str) -> tuple[RevocationAnswer | None, str]:
@@ -33,6 +35,13 @@ class Answers:
         Every answer about the certificate is judged. Raises NotAuthenticError when one says revoked or on hold, or is not from the
         issuer's responder.
         """
+        # Both manifests usually have the same certificates above their signers: their answers are judged once.
+        key = (chain.certificates[index], chain.certificates[index + 1])
+        if key not in self._judged:
+            self._judged[key] = self._judge(chain, index, name)
+        return self._judged[key]
+
+    def _judge(self, chain: VerifiedChain, index: int, name: str) -> tuple[RevocationAnswer | None, str]:
         subject, issuer = chain.certificates[index : index + 2]
         good: list[RevocationAnswer] = []
         problems: list[str] = []

@@ -103,10 +103,10 @@ _VBIOS: Final = _Source("vbios", "VBIOS")
 
 CHECKS: Final = (
     EVIDENCE,
-    ARCHITECTURE,
-    *REPORT_CHECKS,
     CHAIN,
+    ARCHITECTURE,
     NAMES,
+    *REPORT_CHECKS,
     FWID,
     SIGNATURE,
     *OCSP_CHAIN,
@@ -124,8 +124,10 @@ CHECKS: Final = (
 
 def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[NvidiaGpuClaims]:
     """Verify one GPU at ``at`` (aware). See :meth:`attest.evidence.Kind.verify`."""
+    run = _Run(evidence, trust, collateral, at)
     try:
-        return _Run(evidence, trust, collateral, at).result()
+        with run.checks:
+            return run.result()
     except AttestError as error:
         raise error.about(evidence.label) from None
 
@@ -204,7 +206,6 @@ class _Run:
         self.collateral = collateral
         self.at = at
         self.checks = Checklist(evidence.label, CHECKS)
-        self.answers = Answers(collateral, at)
         self.used: list[str] = []
         self.ends: list[datetime] = []
 
@@ -215,15 +216,14 @@ class _Run:
             found=", ".join(sorted(self.evidence.parts)) or "nothing",
             expected=", ".join(PARTS),
         )
-        certificates = read_certificates(self.evidence)
-        with self.checks.step(ARCHITECTURE, SUPPORTED):
-            require_supported(certificates)
+        chain, identity = self._chain()
         data, report, info = read_report(self.evidence)
         for check in REPORT_CHECKS:
             self.checks.passed(check, f"unknown fields {info.unknown}" if check is OPAQUE and info.unknown else "")
-        device = self._device(certificates, data, report, info)
-        revocation = self._revocation(device.chain)
-        references = self._references(report, info)
+        device = self._device(chain, identity, data, report, info)
+        answers = Answers(self.collateral, self.at)
+        revocation = self._revocation(device.chain, answers)
+        references = self._references(report, info, answers)
         claims = _claims(device, info, revocation, references, simulated=self.trust.simulated)
         return conclude(
             self.evidence,
@@ -240,14 +240,21 @@ class _Run:
 
     # -- the device -----------------------------------------------------------------------------------------------------------
 
-    def _device(self, certificates: tuple[x509.Certificate, ...], data: bytes, report: Report, info: GpuInfo) -> _Device:
-        """Who signed: chain, chip and firmware identity."""
+    def _chain(self) -> tuple[VerifiedChain, str]:
+        """The chain, of an architecture whose reports can be read here, and the chip that it names."""
+        certificates = read_certificates(self.evidence)
         anchors = self.trust.for_role(Role.NVIDIA_DEVICE)
         chain = verify_chain(certificates, profile=NVIDIA_DEVICE, anchors=anchors, at=self.at, name="GPU certificate chain")
         self.checks.passed(CHAIN, f"root {chain.anchor.name} {chain.anchor.spki_sha256[:16]}…")
         self.ends.append(chain.not_after)
+        with self.checks.step(ARCHITECTURE, SUPPORTED):
+            require_supported(chain.certificates)
         identity = device_identity(chain.certificates)
         self.checks.passed(NAMES, f"chip {identity}")
+        return chain, identity
+
+    def _device(self, chain: VerifiedChain, identity: str, data: bytes, report: Report, info: GpuInfo) -> _Device:
+        """Whether the chain's key signed this report, for the firmware that the key was issued for."""
         bound = require_firmware(chain.certificates, info.fwid, info.driver)
         self.checks.passed(FWID, "" if bound else f"driver {info.driver_version} reports none")
         verify_p384(
@@ -256,11 +263,11 @@ class _Run:
         self.checks.passed(SIGNATURE, f"key of certificate {chain.fingerprints[0][:16]}…")
         return _Device(chain, identity, bound)
 
-    def _revocation(self, chain: VerifiedChain) -> Revocation:
+    def _revocation(self, chain: VerifiedChain, answers: Answers) -> Revocation:
         """Certificates 1 to 3; the root is pinned, and nobody answers for the attestation key."""
         missing = False
         for index, check in enumerate(OCSP_CHAIN, 1):
-            answer, problem = self.answers.judge(chain, index, f"certificate {index}")
+            answer, problem = answers.judge(chain, index, f"certificate {index}")
             if answer is None:
                 self.checks.not_checked(check, problem)
                 missing = True
@@ -273,12 +280,12 @@ class _Run:
 
     # -- the manifests --------------------------------------------------------------------------------------------------------
 
-    def _references(self, report: Report, info: GpuInfo) -> _References:
+    def _references(self, report: Report, info: GpuInfo, answers: Answers) -> _References:
         with self.checks.step(RIM_XML):
             manifests = self._manifests()
         driver = self._manifest(_DRIVER, info.driver_version, derive.driver_rim_id(info), manifests)
         vbios = self._manifest(_VBIOS, info.vbios_version, derive.vbios_rim_id(info), manifests)
-        good = [self._rim_revocation(_DRIVER, driver), self._rim_revocation(_VBIOS, vbios)]
+        good = [self._rim_revocation(_DRIVER, driver, answers), self._rim_revocation(_VBIOS, vbios, answers)]
         self._conflict(driver, vbios)
         return _References(driver, vbios, all(good), self._compare(_DRIVER, report, driver), self._compare(_VBIOS, report, vbios))
 
@@ -303,7 +310,7 @@ class _Run:
                 found=f"{len(matching)} different manifests of {source.title} {version}", expected="one", where=name
             )
         if not matching:
-            present = ", ".join(claimed for _, claimed, _ in manifests) or "none"
+            present = ", ".join(f"{chip} {claimed}" for chip, claimed, _ in manifests) or "none"
             self.checks.not_checked(
                 source.rim, f"no manifest of {source.title} {version} (there are: {present})", fix=f"fetch {name}: attest collateral fetch"
             )
@@ -325,23 +332,25 @@ class _Run:
         self.ends.append(chain.not_after)
         return manifest
 
-    def _rim_revocation(self, source: _Source, manifest: Manifest | None) -> bool:
+    def _rim_revocation(self, source: _Source, manifest: Manifest | None, answers: Answers) -> bool:
         """Certificates 0 to 2 of the manifest's chain."""
         if manifest is None:
             self.checks.not_checked(source.revocation, "no manifest that could be judged")
             return False
         problems: list[str] = []
+        until = manifest.chain.not_after
         for index in range(len(manifest.chain.certificates) - 1):
-            answer, problem = self.answers.judge(manifest.chain, index, f"{source.title} manifest certificate {index}")
+            answer, problem = answers.judge(manifest.chain, index, f"{source.title} manifest certificate {index}")
             if answer is None:
                 problems.append(problem)
                 continue
             self.used.append(answer.digest)
             self.ends.append(answer.next_update)
+            until = min(until, answer.next_update)
         if problems:
             self.checks.not_checked(source.revocation, "; ".join(problems))
             return False
-        self.checks.passed(source.revocation)
+        self.checks.passed(source.revocation, f"good until {format_time(until)}")
         return True
 
     def _conflict(self, driver: Manifest | None, vbios: Manifest | None) -> None:
