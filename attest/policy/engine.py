@@ -71,6 +71,16 @@ def parse(text: str) -> Json:
     return form
 
 
+def formatted(text: str) -> str:
+    """Rules in the engine's own layout, comments kept (text already bounded by :func:`attest.policy.scan.scan`). Raises
+    :class:`EngineError`.
+    """
+    try:
+        return str(_cedar().format_policies(text, 120, 4))
+    except ValueError as error:
+        raise EngineError(str(error)) from None
+
+
 def validate(text: str, schema: str) -> tuple[tuple[int, str], ...]:
     """What the engine's validator refuses: position of the rule in the text, and message. Empty when nothing is."""
     cedar = _cedar()
