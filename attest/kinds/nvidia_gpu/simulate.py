@@ -178,7 +178,7 @@ def recipe(pki: SimulatedNvidia, gpu: SimulatedGpu, *, nonce: bytes, at: datetim
         request=bytearray((0x11, 0xE0, 0x01, 0xFF)) + nonce + b"\0",
         response=bytearray((0x11, 0x60, 0, 0, BLOCK_COUNT)),
         blocks=[Block(index + 1, _measurement(gpu, index)) for index in range(BLOCK_COUNT)],
-        responder_nonce=sha256(b"simulated responder nonce" + nonce),
+        responder_nonce=sha256(b"simulated responder nonce %d" % gpu.gpu + nonce),
         opaque=_opaque(gpu),
         key=attestation.key,
         certificates=pki.device_chain(gpu.gpu),
