@@ -101,6 +101,10 @@ class AttestError(Exception):
         self.done: tuple[tuple[str, str, str], ...] = ()
         super().__init__("; ".join(str(reason) for reason in reasons))
 
+    def __reduce__(self) -> tuple[type[AttestError], tuple[Reason, ...], dict[str, object]]:
+        # Errors cross process boundaries when many records are replayed at once; the default would lose the reasons.
+        return type(self), self.reasons, {"done": self.done}
+
     @property
     def code(self) -> str:
         """Stable code of the first reason."""

@@ -47,15 +47,21 @@ class TrustStore:
 
     @classmethod
     def of(cls, name: str, origin: Origin, anchors: tuple[tuple[Role, Anchor], ...]) -> TrustStore:
-        """Build a store and its digest. Raises MalformedError when a production pin stands in a simulated store or the reverse."""
-        pins = {anchor.spki_sha256 for _, anchor in PRODUCTION_ANCHORS}
+        """Build a store and its digest.
+
+        Raises MalformedError when a production store holds anything but built-in pins, each for its own role, or when a simulated store
+        holds one of them for any role.
+        """
+        pins = {(role, anchor.spki_sha256) for role, anchor in PRODUCTION_ANCHORS}
+        keys = {key for _, key in pins}
         for role, anchor in anchors:
-            if (anchor.spki_sha256 in pins) is not (origin is Origin.PRODUCTION):
+            good = (role, anchor.spki_sha256) in pins if origin is Origin.PRODUCTION else anchor.spki_sha256 not in keys
+            if not good:
                 raise MalformedError.at(
                     "trust.mixed",
                     f"anchor {anchor.name} for {role} does not belong into a {origin} trust store",
                     found=anchor.spki_sha256,
-                    expected="built-in pins in a production store, and none of them in a simulated one",
+                    expected="built-in pins, each for its own role, in a production store, and none of them in a simulated one",
                 )
         body: Json = _body(name, origin, anchors)
         return cls(name, origin, anchors, sha256(canonical_json(body)).hex())

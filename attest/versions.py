@@ -19,7 +19,7 @@ class VersionForm(Enum):
 
     def __init__(self, example: str, pattern: str, base: int, bits: int) -> None:
         self.example = example
-        self._pattern = re.compile(pattern + r"\Z")
+        self._pattern = re.compile(pattern + r"\Z", re.ASCII)
         self._base = base
         self._bits = bits
 
