@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from attest.evidence import ClaimEnum, ClaimInfo, Claims, Debug, Revocation, Tri
 from attest.kinds.sev_snp.product import COMPONENTS, AmdProduct, ProductLine, Tcb, TcbLayout
 from attest.kinds.sev_snp.report import AmdSigningKey, PlatformBit, PolicyBit, SnpReport, where
+from attest.versions import VersionForm
 
 
 class ChipIdentity(ClaimEnum):
@@ -120,10 +121,11 @@ class SnpClaims(Claims):
     firmware: Annotated[
         int,
         ClaimInfo(
-            "Running firmware: major * 65536 + minor * 256 + build",
+            "Running firmware: major, minor and build",
             where="report 0x1E8",
             vendor="CURRENT_MAJOR, CURRENT_MINOR, CURRENT_BUILD",
             version="firmware_version",
+            form=VersionForm.THREE_BYTES,
         ),
     ]
     firmware_version: Annotated[
@@ -132,10 +134,11 @@ class SnpClaims(Claims):
     committed_firmware: Annotated[
         int,
         ClaimInfo(
-            "Firmware below which the host cannot roll back, packed likewise",
+            "Firmware below which the host cannot roll back",
             where="report 0x1EC",
             vendor="COMMITTED_MAJOR, COMMITTED_MINOR, COMMITTED_BUILD",
             version="committed_firmware_version",
+            form=VersionForm.THREE_BYTES,
         ),
     ]
     committed_firmware_version: Annotated[
@@ -284,8 +287,7 @@ def claims_of(report: SnpReport, *, line: ProductLine, tcbs: TcbSet, csp_id: str
     """Claims of a report whose signature and chain are verified; ``csp_id`` is the provider of its VLEK, empty for a VCEK."""
     policy, platform = PolicyBit(report.policy & ~0xFFFF), PlatformBit(report.platform_info)
     chip_id = significant_chip_id(report, line)
-    major, minor, build = report.current_firmware
-    committed_major, committed_minor, committed_build = report.committed_firmware
+    firmware, committed_firmware = version_text(report.current_firmware), version_text(report.committed_firmware)
     levels = {f"{prefix}_{name}": getattr(tcb, name) for prefix, tcb in tcbs.named() for name in COMPONENTS}
     return SnpClaims(
         debug=Debug.ON if PolicyBit.DEBUG_ALLOWED in policy else Debug.OFF,
@@ -324,10 +326,10 @@ def claims_of(report: SnpReport, *, line: ProductLine, tcbs: TcbSet, csp_id: str
         alias_check=platform_state(report, PlatformBit.ALIAS_CHECK),
         iommu_write_safe=platform_state(report, PlatformBit.IOMMU_WRITE_SAFE),
         trusted_io=platform_state(report, PlatformBit.TIO),
-        firmware=major << 16 | minor << 8 | build,
-        firmware_version=version_text(report.current_firmware),
-        committed_firmware=committed_major << 16 | committed_minor << 8 | committed_build,
-        committed_firmware_version=version_text(report.committed_firmware),
+        firmware=_packed(firmware),
+        firmware_version=firmware,
+        committed_firmware=_packed(committed_firmware),
+        committed_firmware_version=committed_firmware,
         provisional_firmware=tcbs.provisional or report.committed_firmware != report.current_firmware,
         launch_mitigations=bits_of(report.launch_mitigations),
         current_mitigations=bits_of(report.current_mitigations),
@@ -343,6 +345,13 @@ def significant_chip_id(report: SnpReport, line: ProductLine) -> bytes:
 def bits_of(vector: int) -> frozenset[str]:
     """Decimal numbers of the bits that are set."""
     return frozenset(str(bit) for bit in range(64) if vector >> bit & 1)
+
+
+def _packed(version: str) -> int:
+    number = VersionForm.THREE_BYTES.pack(version)
+    if number is None:
+        raise AssertionError("three bytes are a version")
+    return number
 
 
 def _digest(digest: bytes) -> str:

@@ -111,7 +111,7 @@ def default_claims(product: AmdProduct, *, signing_key: AmdSigningKey = AmdSigni
 def with_claims(claims: SnpClaims, changes: Mapping[str, ClaimValue]) -> SnpClaims:
     """The claims with ``changes``, and whatever follows from them. ``revocation`` unknown means that there is no CRL.
 
-    Set versions by their text. Raises UsageError for a name that is not a claim, and for what no report can say: a claim that follows
+    Versions are set by their text. Raises UsageError for a name that is not a claim, and for what no report can say: a claim that follows
     from others (``provisional_firmware``), a value out of range, a flag that the report version does not have.
     """
     unknown = sorted(set(changes) - set(claims.values()))
@@ -136,17 +136,11 @@ def with_claims(claims: SnpClaims, changes: Mapping[str, ClaimValue]) -> SnpClai
 
 
 def _following(changes: Mapping[str, ClaimValue]) -> dict[str, ClaimValue]:
-    """Claims that are stored in another form, or that a change of key brings with it."""
-    own: dict[str, ClaimValue] = {}
-    for name in ("firmware", "committed_firmware"):
-        text = changes.get(f"{name}_version")
-        if isinstance(text, str):
-            major, minor, build = (int(part) for part in text.split("."))
-            own[name] = major << 16 | minor << 8 | build
-    if "signing_key" in changes:
-        vlek = changes["signing_key"] == AmdSigningKey.VLEK
-        own |= {"csp_id": PROVIDER, "device_id": ""} if vlek else {"csp_id": ""}
-    return own
+    """Claims that a change of key brings with it."""
+    if "signing_key" not in changes:
+        return {}
+    vlek = changes["signing_key"] == AmdSigningKey.VLEK
+    return {"csp_id": PROVIDER, "device_id": ""} if vlek else {"csp_id": ""}
 
 
 def _read_back(report: SnpReport, line: ProductLine, csp_id: str, revocation: Revocation) -> SnpClaims:
@@ -165,6 +159,8 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
     family, model, stepping = _MACHINES[claims.product][0] if claims.report_version >= 3 else (0, 0, 0)
     flags = PolicyBit.ALWAYS_ONE | (PolicyBit.DEBUG_ALLOWED if claims.debug is Debug.ON else 0)
     policy = flags | sum(bit for name, bit in _POLICY if getattr(claims, name))
+    current = tuple(int(part) for part in claims.firmware_version.split("."))
+    committed = tuple(int(part) for part in claims.committed_firmware_version.split("."))
     levels = {
         prefix: line.layout.encode(Tcb(*(getattr(claims, f"{prefix}_{name}") for name in COMPONENTS)))
         for prefix in ("reported", "committed", "current", "launch")
@@ -193,12 +189,12 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
         stepping=stepping,
         chip_id=bytes.fromhex(claims.device_id),
         committed_tcb=levels["committed"],
-        current_build=claims.firmware & 0xFF,
-        current_minor=claims.firmware >> 8 & 0xFF,
-        current_major=claims.firmware >> 16,
-        committed_build=claims.committed_firmware & 0xFF,
-        committed_minor=claims.committed_firmware >> 8 & 0xFF,
-        committed_major=claims.committed_firmware >> 16,
+        current_build=current[2],
+        current_minor=current[1],
+        current_major=current[0],
+        committed_build=committed[2],
+        committed_minor=committed[1],
+        committed_major=committed[0],
         launch_tcb=levels["launch"],
         launch_mitigations=sum(1 << int(bit) for bit in claims.launch_mitigations),
         current_mitigations=sum(1 << int(bit) for bit in claims.current_mitigations),
@@ -220,7 +216,9 @@ class Recipe:
     leaf      certificate of the signing key, and the key
     signer    key that signs the report
     sent      authorities whose certificates come with the leaf, in order; None sends no certificates at all
+    der       changes of the endorsement certificate after it was signed
     pem       changes of the certificates part
+    crl_der   changes of the CRLs after they were signed
     stored    authorities whose certificates are in the collateral
     crls      CRLs in the collateral
     """
@@ -237,6 +235,8 @@ class Recipe:
     stored: tuple[str, ...] = ()
     body: list[tuple[int, bytes]] = field(default_factory=list)
     finish: list[Callable[[bytes], bytes]] = field(default_factory=list)
+    der: list[Callable[[bytes], bytes]] = field(default_factory=list)
+    crl_der: list[Callable[[bytes], bytes]] = field(default_factory=list)
     pem: list[Callable[[bytes], bytes]] = field(default_factory=list)
 
     def signed_report(self) -> bytes:
@@ -246,19 +246,15 @@ class Recipe:
             data[offset : offset + len(change)] = change
         r, s = utils.decode_dss_signature(self.signer.sign(bytes(data[:SIGNED]), ec.ECDSA(hashes.SHA384())))
         signature = r.to_bytes(72, "little") + s.to_bytes(72, "little")
-        result = bytes(data[:SIGNED]) + signature + bytes(data[SIGNED + len(signature) :])
-        for finish in self.finish:
-            result = finish(result)
-        return result
+        return _changed(bytes(data[:SIGNED]) + signature + bytes(data[SIGNED + len(signature) :]), self.finish)
 
     def evidence(self) -> Evidence:
         """Report and certificates."""
         parts = {"report": self.signed_report()}
         if self.sent is not None:
-            pem = DER_cert_to_PEM_cert(self.pki.leaf(self.leaf)).encode() + self.pki.chain_pem(*self.sent)
-            for change in self.pem:
-                pem = change(pem)
-            parts["certificates"] = pem
+            der = _changed(self.pki.leaf(self.leaf), self.der)
+            pem = DER_cert_to_PEM_cert(der).encode() + self.pki.chain_pem(*self.sent)
+            parts["certificates"] = _changed(pem, self.pem)
         return Evidence.of(NAME, self.label, parts)
 
     def collateral(self) -> tuple[CollateralItem, ...]:
@@ -269,8 +265,15 @@ class Recipe:
             pem = self.pki.chain_pem(*self.stored)
             items.append(CollateralItem(CollateralType.CERTIFICATES, f"simulated-{line}-chain", pem, self.at))
         for index, crl in enumerate(self.crls):
-            items.append(CollateralItem(CollateralType.CRL, f"simulated-{line}-crl-{index}", self.pki.crl(crl), self.at))
+            der = _changed(self.pki.crl(crl), self.crl_der)
+            items.append(CollateralItem(CollateralType.CRL, f"simulated-{line}-crl-{index}", der, self.at))
         return tuple(items)
+
+
+def _changed(data: bytes, changes: list[Callable[[bytes], bytes]]) -> bytes:
+    for change in changes:
+        data = change(data)
+    return data
 
 
 def recipe(pki: SimulatedAmd, claims: SnpClaims, *, report_data: bytes, at: datetime, label: str = LABEL) -> Recipe:

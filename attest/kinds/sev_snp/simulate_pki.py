@@ -69,11 +69,12 @@ class LeafSpec:
 
 @dataclass(frozen=True, slots=True)
 class CrlSpec:
-    """A CRL to issue in the name of the ARK, by the key of ``signer``, listing the named authorities."""
+    """A CRL to issue in the name of ``issuer``, by the key of ``signer``, listing the named authorities."""
 
     this_update: datetime
     next_update: datetime
     revoked: tuple[str, ...] = ()
+    issuer: str = "ark"
     signer: str = "ark"
 
 
@@ -161,7 +162,7 @@ class SimulatedAmd:
         """Issue a CRL, DER."""
         builder = (
             x509.CertificateRevocationListBuilder()
-            .issuer_name(self.certificates["ark"].subject)
+            .issuer_name(self.certificates[spec.issuer].subject)
             .last_update(spec.this_update)
             .next_update(spec.next_update)
         )
