@@ -84,19 +84,18 @@ def _annotations(rule: Rule, seen: dict[str, Rule]) -> Iterator[Finding]:
 
 def _principals(rule: Rule, vocabulary: Vocabulary) -> tuple[str, ...] | Finding:
     """Entity types that the rule can be about, or what is wrong with its head."""
-    askers = vocabulary.actions.get(rule.scope.action)
+    scope = rule.scope
+    askers = vocabulary.actions.get(scope.action)
     if askers is None:
-        meant = did_you_mean(rule.scope.action, vocabulary.actions, label="actions")
-        return Finding("P105", f"action {rule.scope.action!r} does not exist", RULES, rule.at, rule.id, rule.scope.action, meant)
-    if rule.scope.principal in ("", *askers):
-        return askers if not rule.scope.principal else (rule.scope.principal,)
-    name = rule.scope.principal
-    if name in vocabulary.principals:
-        return Finding(
-            "P105", f"{name} is never asked for {rule.scope.action}", RULES, rule.at, rule.id, name, f"principals: {', '.join(askers)}"
-        )
-    meant = did_you_mean(name, askers, label="principals of this policy's topology")
-    return Finding("P105", f"entity type {name} is no part of this policy", RULES, rule.at, rule.id, name, meant)
+        meant = did_you_mean(scope.action, vocabulary.actions, label="actions")
+        return Finding("P105", f"action {scope.action!r} does not exist", RULES, scope.action_at, rule.id, scope.action, meant)
+    if scope.principal in ("", *askers):
+        return askers if not scope.principal else (scope.principal,)
+    message, meant = f"{scope.principal} is never asked for {scope.action}", f"principals: {', '.join(askers)}"
+    if scope.principal not in vocabulary.principals:
+        message = f"entity type {scope.principal} is no part of this policy"
+        meant = did_you_mean(scope.principal, askers, label="principals of this policy's topology")
+    return Finding("P105", message, RULES, scope.principal_at, rule.id, scope.principal, meant)
 
 
 class _Typing:
@@ -113,11 +112,14 @@ class _Typing:
         if finding not in self.findings:
             self.findings.append(finding)
 
-    def expect(self, expression: Expression, wanted: str) -> None:
-        """The expression must have this type."""
+    def expect(self, expression: Expression, wanted: str, within: Expression | None = None) -> None:
+        """The expression must have this type; ``within`` is what it is part of, for the place of a literal."""
         kind = self.type_of(expression)
         if kind and kind != wanted:
-            self._found("P106", f"{expression} is {_a(kind)}, not {_a(wanted)}", _at(expression, self.rule), str(expression))
+            at = _at(expression, self.rule)
+            if at == self.rule.at and within is not None:
+                at = _at(within, self.rule)
+            self._found("P106", f"{expression} is {_a(kind)}, not {_a(wanted)}", at, str(expression))
 
     def type_of(self, expression: Expression) -> str:
         """Its type; empty when it has none because of a finding."""
@@ -193,12 +195,12 @@ class _Typing:
     def _binary(self, binary: Binary) -> str:
         name = binary.operator
         if name in LOGIC:
-            self.expect(binary.left, BOOL)
-            self.expect(binary.right, BOOL)
+            self.expect(binary.left, BOOL, binary)
+            self.expect(binary.right, BOOL, binary)
             return BOOL
         if name in ORDER | ARITHMETIC:
-            self.expect(binary.left, LONG)
-            self.expect(binary.right, LONG)
+            self.expect(binary.left, LONG, binary)
+            self.expect(binary.right, LONG, binary)
             self._versions(binary)
             return BOOL if name in ORDER else LONG
         left, right = self.type_of(binary.left), self.type_of(binary.right)

@@ -130,6 +130,8 @@ class Scope:
     principal: str
     action: str
     key: str
+    principal_at: Position = NOWHERE
+    action_at: Position = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +193,16 @@ class _Places:
                 self._places.setdefault((first.text, last.text[1:-1]), []).append(last.at)
         for places in self._places.values():
             places.reverse()
+        self._words: Final = {token.text: token.at for token in reversed(tokens) if token.kind is TokenKind.NAME}
 
     def take(self, owner: str, word: str) -> Position:
         """Where the next use of the word stands."""
         places = self._places.get((owner, word))
         return places.pop() if places else self.start
+
+    def of(self, word: str) -> Position:
+        """Where a name first stands."""
+        return self._words.get(word, self.start)
 
 
 _OUTSIDE: Final = {
@@ -207,7 +214,7 @@ _OUTSIDE: Final = {
     "getTag": "entity tags",
     "Slot": "templates",
     "Record": "records",
-    "if-then-else": "if-then-else: write it with && and ||",
+    "if-then-else": "if, then, else: write it with && and ||",
 }
 
 
@@ -251,7 +258,7 @@ def _scope(members: Mapping[str, Json], places: _Places) -> Scope:
             )
         )
     if "in" in principal or "in" in resource or "in" in (principal.get("op"), resource.get("op")):
-        raise _outside(_OUTSIDE["in"], places.start)
+        raise _outside(_OUTSIDE["in"], places.of("in"))
     entity = _dict(action.get("entity"))
     if action.get("op") != "==" or entity.get("type") != "Action":
         raise FindingError(
@@ -268,7 +275,8 @@ def _scope(members: Mapping[str, Json], places: _Places) -> Scope:
         raise FindingError(
             Finding("P105", "the resource of a rule is a key", RULES, places.start, meant='write resource, or resource == Key::"name"')
         )
-    return Scope(str(principal.get("entity_type", "")), str(entity.get("id")), str(key.get("id", "")))
+    kind, name = str(principal.get("entity_type", "")), str(entity.get("id"))
+    return Scope(kind, name, str(key.get("id", "")), places.of(kind), places.take("Action", name))
 
 
 def _conjuncts(body: Json) -> Iterator[Json]:
@@ -299,8 +307,10 @@ def _expression(body: Json, places: _Places) -> Expression:
         return _value(parts, places)
     if name == "Set":
         return SetOf(tuple(_expression(item, places) for item in _list(parts)))
+    if name == "Var":
+        raise _outside(f"{parts} without an attribute", places.start)
     if not isinstance(parts, dict):
-        raise _outside(_OUTSIDE.get(name, "extension functions (ip, decimal, datetime, duration)"), places.start)
+        raise _outside(_OUTSIDE.get(name, "extension functions (ip, decimal, datetime, duration)"), places.of(name))
     if name == ".":
         return _attribute(parts, places)
     if name in _UNARY:
@@ -308,9 +318,7 @@ def _expression(body: Json, places: _Places) -> Expression:
     if name in _BINARY:
         left = _expression(parts.get("left"), places)
         return Binary(name, left, _expression(parts.get("right"), places))
-    if name == "Var" or "Var" in parts:
-        raise _outside("a bare variable", places.start)
-    raise _outside(_OUTSIDE.get(name, f"the construct {name}"), places.start)
+    raise _outside(_OUTSIDE.get(name, f"the construct {name}"), places.of(name))
 
 
 def _attribute(parts: Mapping[str, Json], places: _Places) -> Claim | Reference:
