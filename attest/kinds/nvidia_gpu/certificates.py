@@ -79,11 +79,11 @@ def device_identity(certificates: Sequence[x509.Certificate]) -> str:
         name = _common_name(certificate)
         match = pattern.match(name)
         if match is None:
-            raise NAMES.failure(found=name, expected=pattern.pattern.removesuffix(r"\Z"), where=f"certificate {index}, common name")
+            raise NAMES.failure(found=repr(name), expected=pattern.pattern.removesuffix(r"\Z"), where=f"certificate {index}, common name")
         steppings.update(match.groups())
     NAMES.require(len(steppings) == 1, found=" and ".join(sorted(steppings)), expected="one stepping", where="certificates 0 and 1")
     serial = _attribute(certificates[1], NameOID.SERIAL_NUMBER)
-    NAMES.require(bool(_IDENTITY.match(serial)), found=serial, expected="41 and 16 hex digits", where="certificate 1, subject serialNumber")
+    NAMES.require(bool(_IDENTITY.match(serial)), found=repr(serial), expected="41 and 16 hex digits", where="certificate 1, subject serialNumber")
     return serial
 
 
