@@ -215,6 +215,8 @@ def _claims(fields: Fields) -> tuple[dict[str, object], datetime]:
     not_before = _time(fields, "nbf")
     confirmation.done()
     fields.done()
+    if not members["key"]:
+        raise MalformedError.at(TOKEN_FORM.id, "the key has no name", expected="the name of a key")
     nonce = members["nonce"]
     if not isinstance(nonce, bytes) or len(nonce) != limits.NONCE_BYTES:
         raise MalformedError.at(TOKEN_FORM.id, "nonce has the wrong size", expected=f"{limits.NONCE_BYTES} bytes")

@@ -216,6 +216,13 @@ def session(make: Maker, broker: Broker) -> Session:
 
 
 @pytest.fixture(scope="session")
+def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A session for tests that spend nothing."""
+    maker = Maker(world, tmp_path_factory.mktemp("shared"))
+    return maker.session(maker.broker())
+
+
+@pytest.fixture(scope="session")
 def changed() -> Callable[..., Session]:
     """``dataclasses.replace`` with a type."""
     return lambda session, **changes: replace(session, **changes)
