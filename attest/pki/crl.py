@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -88,21 +89,29 @@ def check_crl(der: bytes, *, issuer: x509.Certificate, subjects: Sequence[x509.C
     at = require_aware(at)
     if not subjects:
         raise ValueError("no subjects")
-    crl = _load(der, name)
-    _require_issuer(crl, issuer, name)
-    _require_signature(crl, issuer, name)
-    _require_known_extensions(crl, name)
-    for subject in subjects:
-        _require_good(crl, subject, name)
-    begin = crl.last_update_utc
-    end = crl.next_update_utc
+    begin, end, digest = _verified(der, issuer, tuple(subjects), name)
     if end is None:
         raise NEXT_UPDATE.failure(where=name, found="no nextUpdate", expected="a nextUpdate")
     if at < begin:
         raise FUTURE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
     if at >= end:
         raise STALE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
-    return RevocationAnswer(begin, end, sha256(der).hex(), common_name(issuer.subject))
+    return RevocationAnswer(begin, end, digest, common_name(issuer.subject))
+
+
+# Everything that does not depend on the time, remembered by the bytes: one CRL answers for a whole fleet.
+@lru_cache(maxsize=64)
+def _verified(
+    der: bytes, issuer: x509.Certificate, subjects: tuple[x509.Certificate, ...], name: str
+) -> tuple[datetime, datetime | None, str]:
+    """thisUpdate, nextUpdate and hex SHA-256 of an authentic CRL on which no subject is."""
+    crl = _load(der, name)
+    _require_issuer(crl, issuer, name)
+    _require_signature(crl, issuer, name)
+    _require_known_extensions(crl, name)
+    for subject in subjects:
+        _require_good(crl, subject, name)
+    return crl.last_update_utc, crl.next_update_utc, sha256(der).hex()
 
 
 def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
