@@ -83,7 +83,9 @@ def device_identity(certificates: Sequence[x509.Certificate]) -> str:
         steppings.update(match.groups())
     NAMES.require(len(steppings) == 1, found=" and ".join(sorted(steppings)), expected="one stepping", where="certificates 0 and 1")
     serial = _attribute(certificates[1], NameOID.SERIAL_NUMBER)
-    NAMES.require(bool(_IDENTITY.match(serial)), found=repr(serial), expected="41 and 16 hex digits", where="certificate 1, subject serialNumber")
+    NAMES.require(
+        bool(_IDENTITY.match(serial)), found=repr(serial), expected="41 and 16 hex digits", where="certificate 1, subject serialNumber"
+    )
     return serial
 
 

@@ -106,4 +106,4 @@ def test_an_error_tells_what_was_done_before(pki: SimulatedNvidia, nonce: bytes,
         verify(evidence, items)
     done = [name for name, _, _ in caught.value.done]
     assert done == [check.id for check in NVIDIA_GPU.checks][: len(done)]
-    assert done[-1] == "nvidia-gpu.report-opaque"
+    assert done[-1] == "nvidia-gpu.signature"
