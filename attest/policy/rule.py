@@ -83,7 +83,8 @@ class Unary:
     operand: Expression
 
     def __str__(self) -> str:
-        return f"{_wrapped(self.operand)}.isEmpty()" if self.operator == "isEmpty" else f"{self.operator}{_wrapped(self.operand)}"
+        operand = _wrapped(self.operand, _TIGHTEST)
+        return f"{operand}.isEmpty()" if self.operator == "isEmpty" else f"{self.operator}{operand}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,9 @@ class Binary:
 
     def __str__(self) -> str:
         if self.operator in METHODS:
-            return f"{_wrapped(self.left)}.{self.operator}({self.right})"
-        return f"{_wrapped(self.left)} {self.operator} {_wrapped(self.right)}"
+            return f"{_wrapped(self.left, _TIGHTEST)}.{self.operator}({self.right})"
+        strength = _STRENGTH[self.operator]
+        return f"{_wrapped(self.left, strength)} {self.operator} {_wrapped(self.right, strength + 1)}"
 
 
 Expression = Claim | Reference | Member | Literal | SetOf | Unary | Binary
@@ -111,8 +113,13 @@ _BINARY: Final = EQUALITY | ORDER | LOGIC | ARITHMETIC | METHODS
 _UNARY: Final = {"!": "!", "neg": "-", "isEmpty": "isEmpty"}
 
 
-def _wrapped(part: Expression) -> str:
-    return f"({part})" if isinstance(part, Binary) and part.operator not in METHODS else str(part)
+_STRENGTH: Final = {"||": 1, "&&": 2, **dict.fromkeys(EQUALITY | ORDER, 3), "+": 5, "-": 5, "*": 6}
+_TIGHTEST: Final = 7
+
+
+def _wrapped(part: Expression, least: int) -> str:
+    """In brackets when it binds less tightly than ``least``."""
+    return f"({part})" if isinstance(part, Binary) and _STRENGTH.get(part.operator, _TIGHTEST) < least else str(part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,11 @@ def claims_document(kinds: Sequence[Kind], workload: type[ClaimSet]) -> str:
 def _lines(kinds: Sequence[Kind], workload: type[ClaimSet]) -> Iterator[str]:
     yield "# Claims"
     yield ""
-    yield "Generated from the claim types (`python -m attest.policy.vocabulary > docs/claims.md`). A rule reads a claim as `principal.NAME`."
-    yield "Every claim is always there: what a device cannot say is the value `unknown` or an empty text, never absence."
-    sections = [(kind.title, kind.principal, f"kind `{kind.name}`, action `accept`", kind.claims_type) for kind in kinds]
+    yield "Generated from the claim types: `python -m attest.policy.vocabulary > docs/claims.md`. A rule reads a claim as"
+    yield "`principal.NAME`. Every claim is always there: what a device cannot say is the value `unknown` or an empty text, never absence."
+    sections: list[tuple[str, str, str, type[ClaimSet]]] = [
+        (kind.title, kind.principal, f"kind `{kind.name}`, action `accept`", kind.claims_type) for kind in kinds
+    ]
     sections.append(("The workload as a whole", WORKLOAD_TYPE, "action `release`", workload))
     for title, principal, about, claims in sections:
         yield ""
