@@ -161,7 +161,12 @@ class VerifiedChain:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Hex SHA-256 of each certificate's DER, leaf first."""
-        return tuple(certificate.fingerprint(hashes.SHA256()).hex() for certificate in self.certificates)
+        return tuple(_fingerprint(certificate) for certificate in self.certificates)
+
+
+@lru_cache(maxsize=512)
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...], anchor: Anchor) -> VerifiedChain:

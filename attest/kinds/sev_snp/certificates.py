@@ -99,9 +99,9 @@ def _values(certificate: x509.Certificate) -> dict[str, bytes]:
     """AMD's extensions, by the rest of their OID. A duplicate extension is refused when the certificate is loaded."""
     values: dict[str, bytes] = {}
     for item in certificate.extensions:
-        oid = item.oid.dotted_string
-        if oid.startswith(_ROOT) and isinstance(item.value, x509.UnrecognizedExtension):
-            values[oid.removeprefix(_ROOT)] = item.value.value
+        oid, value = item.oid.dotted_string, item.value
+        if oid.startswith(_ROOT) and isinstance(value, x509.UnrecognizedExtension):
+            values[oid[len(_ROOT) :]] = value.value
     return values
 
 

@@ -201,6 +201,7 @@ _LAYOUT: Final = (
 _STRUCT: Final = struct.Struct("<" + "".join(code for _, code in _LAYOUT))
 OFFSETS: Final = {name: struct.calcsize("<" + "".join(code for _, code in _LAYOUT[:index])) for index, (name, _) in enumerate(_LAYOUT)}
 """Where each field begins."""
+_PLACES: Final = {name: f"report offset 0x{offset:03x}" for name, offset in OFFSETS.items()}
 _SIGNATURE_PADDING: Final = ("_2d0", "_318")
 _RESERVED: Final = tuple(name for name, _ in _LAYOUT if name.startswith("_") and name not in _SIGNATURE_PADDING)
 _SLOTS: Final = {name: index for index, (name, _) in enumerate(_LAYOUT)}
@@ -213,7 +214,7 @@ if _STRUCT.size != SIZE or OFFSETS["r"] != SIGNED:
 
 def where(name: str) -> str:
     """ "report offset 0x038": the place of a field, for messages."""
-    return f"report offset 0x{OFFSETS[name]:03x}"
+    return _PLACES[name]
 
 
 def parse(data: bytes) -> SnpReport:

@@ -121,8 +121,9 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
     checklist.passed(ISSUERS)
     chain = verify_amd_chain(endorsement.certificate, issued.intermediate, issued.root, anchors=anchors, at=at, name=f"{line.name} chain")
     checklist.passed(CHAIN, f"{chain.anchor.name} {chain.anchor.spki_sha256}")
+    fingerprints = chain.fingerprints
     verify_p384(chain.leaf.public_key(), report.signature, data[:SIGNED], SIGNATURE, where=where("r"))  # (5)
-    checklist.passed(SIGNATURE, f"{endorsement.kind.value.upper()} {chain.fingerprints[0]}")
+    checklist.passed(SIGNATURE, f"{endorsement.kind.value.upper()} {fingerprints[0]}")
     _chip(report, line, endorsement, checklist)  # (6)
     tcbs = TcbSet.decode(report, line.layout)  # (7)
     checklist.passed(TCB_FORM)
@@ -138,7 +139,7 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
         checklist=checklist,
         statement=sha384(data[:SIGNED]),
         freshness=report.report_data,
-        chain=chain.fingerprints,
+        chain=fingerprints,
         trust=trust,
         collateral=tuple(dict.fromkeys((*material.items, *issued.items, *(answer.digest for answer in answers)))),
         at=at,
@@ -215,14 +216,13 @@ def _chip(report: SnpReport, line: ProductLine, endorsement: Endorsement, checkl
 
 def _tcb(tcbs: TcbSet, endorsement: Endorsement, line: ProductLine, checklist: Checklist) -> None:
     differing = endorsement.tcb.differs(tcbs.reported)
-    checklist.require(
-        TCB,
-        not differing,
-        where=where("reported_tcb"),
-        found=tcbs.reported.text(differing),
-        expected=f"{endorsement.tcb.text(differing)}, as the {endorsement.kind.value.upper()} says",
-        detail=tcbs.reported.text(line.layout.components),
-    )
+    if differing:
+        raise TCB.failure(
+            where=where("reported_tcb"),
+            found=tcbs.reported.text(differing),
+            expected=f"{endorsement.tcb.text(differing)}, as the {endorsement.kind.value.upper()} says",
+        )
+    checklist.passed(TCB, tcbs.reported.text(line.layout.components))
 
 
 def _order(report: SnpReport, tcbs: TcbSet, checklist: Checklist) -> None:
@@ -232,7 +232,8 @@ def _order(report: SnpReport, tcbs: TcbSet, checklist: Checklist) -> None:
     """
     for name, tcb in (("reported_tcb", tcbs.reported), ("committed_tcb", tcbs.committed)):
         above = tcb.above(tcbs.current)
-        TCB_ORDER.require(not above, where=where(name), found=tcb.text(above), expected=f"at most the current {tcbs.current.text(above)}")
+        if above:
+            raise TCB_ORDER.failure(where=where(name), found=tcb.text(above), expected=f"at most the current {tcbs.current.text(above)}")
     checklist.require(
         TCB_ORDER,
         report.committed_firmware <= report.current_firmware,
