@@ -145,7 +145,7 @@ _LEAVES: Final = ("SEV-VCEK", "SEV-VLEK")
 
 def _missing(name: str, line: ProductLine, kind: AmdSigningKey) -> Exception:
     return ISSUERS.failure(
-        found=f"no {name}", expected=name, fix=f"put {kds.chain_url(line, kind)} into the bundle: attest collateral fetch"
+        found=f"no {name}", expected=name, fix=f"put {kds.url(kds.chain_path(line, kind))} into the bundle: attest collateral fetch"
     )
 
 
@@ -160,7 +160,7 @@ def _hint(report: SnpReport) -> str:
     line = line_of_model(report.family, report.model)
     if report.signing_key is AmdSigningKey.VLEK or line is None or not any(report.chip_id):
         return LEAF.fix
-    url = kds.vcek_url(line, report.chip_id, line.layout.decode(report.reported_tcb, where("reported_tcb")))
+    url = kds.url(kds.vcek_path(line, report.chip_id, line.layout.decode(report.reported_tcb, where("reported_tcb"))))
     return f"get it from {url} and send it with the report"
 
 

@@ -264,7 +264,7 @@ def _revocation(
         checklist.passed(REVOCATION, f"{len(answers)} CRL of {answers[0].responder}: {names}")
     else:
         checklist.not_checked(
-            REVOCATION, undecided, fix=f"fetch {kds.crl_url(line, endorsement.kind)} into the bundle: attest collateral fetch"
+            REVOCATION, undecided, fix=f"fetch {kds.url(kds.crl_path(line, endorsement.kind))} into the bundle: attest collateral fetch"
         )
     return tuple(answers)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attest.evidence import Collateral, CollateralType, Evidence, Wanted
 from attest.kinds.sev_snp import kds
 from attest.kinds.sev_snp.certificates import read
-from attest.kinds.sev_snp.product import LINES, ProductLine, line_of_model
+from attest.kinds.sev_snp.product import ProductLine, line_of_model
 from attest.kinds.sev_snp.report import AmdSigningKey, SnpReport, parse, where
 from attest.pki import load_amd_leaf
 from attest.wire import pem_blocks
@@ -43,5 +43,4 @@ def _line(evidence: Evidence, report: SnpReport) -> ProductLine | None:
     if "certificates" not in evidence.parts:
         return None
     der = pem_blocks(evidence.part("certificates"), "CERTIFICATE", "certificates", most=3)[0]
-    product = read(load_amd_leaf(der)).product
-    return LINES.get(product)
+    return read(load_amd_leaf(der)).line
