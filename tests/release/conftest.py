@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -223,6 +222,6 @@ def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture(scope="session")
-def changed() -> Callable[..., Session]:
-    """``dataclasses.replace`` with a type."""
-    return lambda session, **changes: replace(session, **changes)
+def maker_type() -> type[Maker]:
+    """For fixtures that live longer than one test."""
+    return Maker
