@@ -139,8 +139,8 @@ def require_firmware(certificates: Sequence[x509.Certificate], fwid: bytes | Non
             where="opaque field 20",
         )
         return False
-    FWID.require(certified is not None, found="no firmware identity in the certificate", expected=fwid.hex(), where="certificate 0")
-    FWID.require(fwid == certified, found=fwid.hex(), expected=certified.hex() if certified else "", where="opaque field 20")
+    expected = certified.hex() if certified else "none: there is no firmware identity in the certificate"
+    FWID.require(fwid == certified, found=fwid.hex(), expected=expected, where="opaque field 20")
     return True
 
 

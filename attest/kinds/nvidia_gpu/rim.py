@@ -145,16 +145,9 @@ def _parse(data: bytes) -> etree._Element:
             where=f"character {len(text) - len(body) + at}",
         )
     try:
-        root = etree.fromstring(data, _parser())
+        return etree.fromstring(data, _parser())
     except (etree.XMLSyntaxError, ValueError) as error:
         raise RIM_XML.failure(found=str(error)[:120], expected="well-formed XML") from None
-    document = root.getroottree().docinfo
-    RIM_XML.require(
-        document.internalDTD is None and document.externalDTD is None and document.encoding in (None, "UTF-8", "utf-8"),
-        found=f"encoding {document.encoding}, or a document type",
-        expected="UTF-8 without document type",
-    )
-    return root
 
 
 def _require_document(root: etree._Element) -> None:

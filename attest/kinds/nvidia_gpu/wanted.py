@@ -16,7 +16,6 @@ from cryptography.x509 import ocsp
 
 from attest.crypto import sha256
 from attest.evidence import Collateral, CollateralType, Evidence, Wanted
-from attest.kinds.nvidia_gpu import rim
 from attest.kinds.nvidia_gpu.claims import driver_rim_id, vbios_rim_id
 from attest.kinds.nvidia_gpu.verify import read_certificates, read_report
 
@@ -29,8 +28,12 @@ def wanted(evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
     _, _, info = read_report(evidence)
     have = {(item.type, item.name) for item in collateral.items}
     pieces = [*_manifests(driver_rim_id(info), vbios_rim_id(info)), *_answers(read_certificates(evidence)[1:])]
-    for item in collateral.of_type(CollateralType.RIM):
-        pieces += _answers(rim.read(item.data).certificates)
+    manifests = collateral.of_type(CollateralType.RIM)
+    if manifests:
+        from attest.kinds.nvidia_gpu import rim  # lxml and signxml would double the time of the command's start
+
+        for item in manifests:
+            pieces += _answers(rim.read(item.data).certificates)
     found = {(piece.type, piece.name): piece for piece in pieces}
     return tuple(piece for own, piece in found.items() if own not in have)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from attest.checks import Status
 from attest.errors import AttestError, Outcome
@@ -79,6 +81,38 @@ def test_junk_is_a_typed_error(text: str) -> None:
     for candidate in (text, f"<SoftwareIdentity>{text}</SoftwareIdentity>"):
         with pytest.raises(AttestError):
             rim.read(candidate.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(
+    ("signed", "code"),
+    [
+        ("<SoftwareIdentity/>", "nvidia-gpu.rim-schema"),
+        ("other version", "nvidia-gpu.rim-schema"),
+        ("not XML", "nvidia-gpu.rim-signature"),
+        ("several", "nvidia-gpu.rim-signature"),
+    ],
+)
+def test_only_what_the_library_says_was_signed_is_read(
+    signed: str, code: str, pki: SimulatedNvidia, trust: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = manifest_form(pki, "driver", "580.95.05").encode()
+    real = rim.XMLVerifier.verify
+
+    def verify(self: rim.XMLVerifier, *args: object, **kwargs: object) -> object:
+        result = real(self, *args, **kwargs)
+        if signed == "several":
+            return [result]
+        root = None
+        if signed == "other version":
+            root = etree.fromstring(result.signed_data.replace(b"580.95.05", b"580.95.06"))
+        elif signed != "not XML":
+            root = etree.fromstring(signed)
+        return dataclasses.replace(result, signed_xml=root)
+
+    monkeypatch.setattr(rim.XMLVerifier, "verify", verify)
+    with pytest.raises(AttestError) as caught:
+        rim.judge(data, trust.for_role(Role.NVIDIA_RIM))
+    assert caught.value.code == code
 
 
 # -- what is remembered -----------------------------------------------------------------------------------------------------
