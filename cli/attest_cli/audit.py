@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from attest.trust import TrustStore
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 LedgerKey = Annotated[str | None, typer.Option("--vkey", metavar="KEY", help="Verifier key of the ledger, from its operator.")]
 IssuerFile = Annotated[Path | None, typer.Option("--issuer-key", metavar="FILE", help="Public key of the token's issuer: JWK, or PEM.")]
+Copy = Annotated[
+    Path,
+    typer.Option("--broker", metavar="DIR", envvar="ATTEST_BROKER", help="A broker's folder, or a copy of its ledger/public and records."),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show every link of every release.")]
 
 _STYLES: Final = {"proved": "green", "broken": "bold red", "not-checked": "yellow"}
@@ -60,10 +64,11 @@ def record(
 
     An auditor brings three things of his own: the hardware roots, the ledger's key and the issuer's key.
 
-    \b
     Examples:
-      attest audit record lab/release/record.json --broker lab/broker --trust lab/pki/trust.json
-      attest audit record lab/release/record.json --trust lab/pki/trust.json --json
+      attest audit record lab/release/record.json \\
+        --broker lab/broker --trust lab/pki/trust.json
+      attest audit record lab/release/record.json --json \\
+        --trust lab/pki/trust.json
     """
     from attest.audit import audit_record
     from attest_cli.judged import trust_document
@@ -96,7 +101,7 @@ def record(
 
 @app.command()
 def ledger(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A broker's folder, or a copy of its ledger/public and records.")],
+    broker: Copy,
     vkey: LedgerKey = None,
     issuer_key: IssuerFile = None,
     trust: Trust = None,
@@ -105,17 +110,16 @@ def ledger(
 ) -> int:
     """Audit every release of a ledger, and look for entries without record, records without entry, and second uses.
 
-    \b
     Examples:
-      attest audit ledger lab/broker --trust lab/pki/trust.json
+      attest audit ledger --broker lab/broker --trust lab/pki/trust.json
     """
-    return _history(folder, "", vkey, issuer_key, trust, explain=explain, json=json)
+    return _history(broker, "", vkey, issuer_key, trust, explain=explain, json=json)
 
 
 @app.command()
 def key(
     name: Annotated[str, typer.Argument(metavar="KEY", help="Name of the key.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A broker's folder, or a copy of its ledger/public and records.")],
+    broker: Copy,
     vkey: LedgerKey = None,
     issuer_key: IssuerFile = None,
     trust: Trust = None,
@@ -124,11 +128,10 @@ def key(
 ) -> int:
     """Audit the history of one key: who got it, when, and on what evidence.
 
-    \b
     Examples:
-      attest audit key demo lab/broker --trust lab/pki/trust.json
+      attest audit key demo --broker lab/broker --trust lab/pki/trust.json
     """
-    return _history(folder, name, vkey, issuer_key, trust, explain=explain, json=json)
+    return _history(broker, name, vkey, issuer_key, trust, explain=explain, json=json)
 
 
 def _history(folder: Path, name: str, vkey: str | None, issuer_key: Path | None, trust: Path | None, *, explain: bool, json: bool) -> int:

@@ -13,7 +13,7 @@ from attest_cli.terminal import say
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 @app.command()
@@ -24,7 +24,6 @@ def challenge(
 
     Prints the nonce alone on stdout, so that it can go straight into a collector.
 
-    \b
     Examples:
       attest challenge demo --broker lab/broker
       attest challenge demo --broker lab/broker --json

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from attest.checks import Check
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 FAMILIES: Final = {
     "wire": "a strict reader refused the form of an input: truncated, trailing bytes, duplicate member, wrong encoding, too long",
@@ -32,14 +32,13 @@ FAMILIES: Final = {
 
 @app.command()
 def checks(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="One check, or the beginning of an id such as 'floor'.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="One check, or the beginning of an id such as 'floor'.")] = None,
     json: Json = False,
 ) -> None:
     """List every check, or explain one.
 
     The id of a check is also the code of its refusal. A limitation is what no evidence can show: never checked, always printed.
 
-    \b
     Examples:
       attest checks
       attest checks floor

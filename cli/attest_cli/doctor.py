@@ -20,7 +20,7 @@ from attest_cli.terminal import Page
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+?)\s*([<>=][<>=0-9.,]*)")
 _EARLIEST: Final = datetime(2026, 11, 1, tzinfo=UTC)
@@ -32,7 +32,6 @@ _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 def doctor(json: Json = False) -> int:
     """Look at Python, libraries, policies and the clock, and say what is missing.
 
-    \b
     Examples:
       attest doctor
       attest doctor --json

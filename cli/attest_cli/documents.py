@@ -311,6 +311,7 @@ class FetchKeyDoc(TypedDict):
     version: int
     confirmation: Annotated[Hex, "first 8 bytes of SHA-256 over a label and the key: equal on every node that has the same key"]
     file: Annotated[str, "where the key was written, empty when it was not"]
+    simulated: Annotated[bool, "as the token says: released to a simulated node"]
 
 
 class TokenDoc(TypedDict):

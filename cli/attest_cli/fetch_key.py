@@ -11,11 +11,12 @@ from attest.errors import UsageError
 from attest_cli.options import Json, content, print_json
 from attest_cli.release import TOKEN, WRAPPED
 from attest_cli.terminal import Page
+from attest_cli.text import SIMULATED
 
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 _CONFIRMATION_BYTES: Final = 8
 
@@ -32,10 +33,10 @@ def fetch_key(
 
     Prints a confirmation that is equal wherever the key is equal, and never the key. Only --out FILE writes it, 32 raw bytes.
 
-    \b
     Examples:
-      attest fetch-key demo lab/release --recipient lab/recipient.key
-      attest fetch-key demo lab/release --recipient lab/recipient.key --out lab/weights.key
+      attest fetch-key demo lab/release --recipient lab/pki/recipient.key
+      attest fetch-key demo lab/release --out lab/weights.key \\
+        --recipient lab/pki/recipient.key
     """
     from attest.crypto import framed, sha256
     from attest.keyfile import create_secret
@@ -57,11 +58,21 @@ def fetch_key(
         "version": wrapped.version,
         "confirmation": confirmation,
         "file": str(out) if out else "",
+        "simulated": _simulated(token),
     }
     if json:
         print_json(document)
         return
     console = Page()
+    if document["simulated"]:
+        console.line((SIMULATED, "bold black on yellow"))
     console.line((f"{wrapped.key} version {wrapped.version}", "bold"), "  ", f"confirmation {confirmation}")
     if out is not None:
         console.line(f"  written to {out}")
+
+
+def _simulated(token: str) -> bool:
+    """What the token says. It was bound to the key by its digest when this opened, so nobody else wrote it than who released the key."""
+    from attest.wire import Fields, base64url_bytes
+
+    return Fields.parse(base64url_bytes(token.split(".")[1], "payload"), "release token").boolean("simulated")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from attest.evidence import Evidence
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 UNVERIFIED: Final = "UNVERIFIED: what the file says about itself; no signature was checked, and anybody can write it"
 
@@ -33,10 +33,9 @@ def inspect(
 
     Nothing is checked beyond the format, and nothing that this prints is a claim. To judge it: attest verify.
 
-    \b
     Examples:
-      attest inspect fixtures/sev_snp/azure-milan-v3
-      attest inspect fixtures/nvidia_gpu/h100-595.71.05 --json
+      attest inspect fixtures/sev-snp/azure-milan-v3
+      attest inspect fixtures/nvidia-gpu/h100-595.71.05 --json
     """
     from attest_cli.judged import bundle_document
     from attest_cli.sources import load

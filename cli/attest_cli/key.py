@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from attest_cli import documents as doc
     from attest_cli.brokers import Desk
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")]
 Version = Annotated[int | None, typer.Option("--version", metavar="N", min=1, help="Version of the key. Default: the newest.")]
@@ -42,10 +42,10 @@ def create(
 
     The key is made inside the keystore. It leaves only wrapped to a node that the policy permits.
 
-    \b
     Examples:
-      attest key create demo --policy h100x8-snp --use test-only --broker lab/broker
-      attest challenge demo --broker lab/broker
+      attest key create weights --policy h100x8-snp --broker lab/broker
+      attest key create play --policy h100x8-snp \\
+        --use test-only --broker lab/broker
     """
     from attest_cli.brokers import Desk
     from attest_cli.policies import load_policy
@@ -61,7 +61,6 @@ def create(
 def list_(broker: Broker, json: Json = False) -> None:
     """List the newest version of every key.
 
-    \b
     Examples:
       attest key list --broker lab/broker
       ATTEST_BROKER=lab/broker attest key list --json
@@ -74,7 +73,6 @@ def list_(broker: Broker, json: Json = False) -> None:
 def show(name: Name, broker: Broker, json: Json = False) -> None:
     """Show every version of a key.
 
-    \b
     Examples:
       attest key show demo --broker lab/broker
     """
@@ -86,7 +84,6 @@ def show(name: Name, broker: Broker, json: Json = False) -> None:
 def rotate(name: Name, broker: Broker, json: Json = False) -> None:
     """Make the next version of a key. Earlier versions stay; disable them when nothing needs them any more.
 
-    \b
     Examples:
       attest key rotate demo --broker lab/broker
     """
@@ -98,7 +95,6 @@ def rotate(name: Name, broker: Broker, json: Json = False) -> None:
 def disable(name: Name, broker: Broker, version: Version = None, json: Json = False) -> None:
     """Release a version of a key to nobody from now on.
 
-    \b
     Examples:
       attest key disable demo --version 1 --broker lab/broker
     """
@@ -109,7 +105,6 @@ def disable(name: Name, broker: Broker, version: Version = None, json: Json = Fa
 def enable(name: Name, broker: Broker, version: Version = None, json: Json = False) -> None:
     """Release a disabled version of a key again.
 
-    \b
     Examples:
       attest key enable demo --version 1 --broker lab/broker
     """
@@ -120,7 +115,6 @@ def enable(name: Name, broker: Broker, version: Version = None, json: Json = Fal
 def approve(name: Name, policy: PolicyName, broker: Broker, json: Json = False) -> None:
     """Bind all versions of a key to another policy, or to a newer issue of its policy.
 
-    \b
     Examples:
       attest key approve demo --policy h100x8-snp --broker lab/broker
     """

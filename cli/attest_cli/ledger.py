@@ -14,7 +14,7 @@ from attest_cli.terminal import Page, progress, say
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 ENTRY_SUFFIX: Final = ".entry"
 
@@ -32,7 +32,6 @@ def init(
 ) -> None:
     """Make an empty log with a new signing key.
 
-    \b
     Examples:
       attest ledger init lab/log --origin example.org/releases
     """
@@ -69,7 +68,6 @@ def fsck(
 ) -> None:
     """Check every entry, tile, root and signature of a log.
 
-    \b
     Examples:
       attest ledger fsck lab/broker/ledger
       attest ledger fsck lab/log --json
@@ -111,7 +109,6 @@ def prove(
 ) -> None:
     """Write the proof that an entry is in the log, against the newest checkpoint (C2SP tlog-proof).
 
-    \b
     Examples:
       attest ledger prove lab/broker/ledger --index 0 --out lab/first.tlog-proof
     """

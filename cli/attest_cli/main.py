@@ -102,20 +102,22 @@ def start(
 ) -> None:
     """Give a key only to hardware that proved itself, and leave a proof that anybody can check again.
 
-    Judge recorded evidence; nothing leaves this machine, and no policy means no permission:
+    Judge recorded evidence of real hardware:
 
-    \b
-      attest verify fixtures/nvidia_gpu/h100-595.71.05
-      attest inspect fixtures/sev_snp/azure-milan-v3
-      attest checks floor.debug
+      attest verify fixtures/nvidia-gpu/h100-595.71.05
 
-    See the whole way with a simulated node, its throw-away roots, a policy and a broker of your own:
+    Go the whole way with a simulated node, a policy and a broker of your own (all in lab/, which you can throw away):
 
-    \b
-      attest simulate node --pki lab/pki --out lab/node
-      attest verify lab/node --trust lab/pki/trust.json
-
-    Then 'attest key create --help' goes on to a release, and 'attest audit record --help' to its audit.
+      attest simulate trust --pki lab/pki
+      attest key create demo --policy h100x8-snp \\
+        --use test-only --broker lab/broker
+      attest simulate node --pki lab/pki --out lab/node \\
+        --nonce $(attest challenge demo --broker lab/broker)
+      attest release demo lab/node --out lab/release \\
+        --broker lab/broker --trust lab/pki/trust.json
+      attest fetch-key demo lab/release --recipient lab/pki/recipient.key
+      attest audit record lab/release/record.json \\
+        --broker lab/broker --trust lab/pki/trust.json
 
     Exit codes: 0 yes or done, 1 a bug of ours, 2 usage, 3 malformed, 4 not authentic, 5 refused, 6 cannot decide.
     Results go to stdout, talk to stderr. Every verb that has --json prints one document, described in docs/json.md.
@@ -164,7 +166,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(wrong: TyperException) -> int:
     context = getattr(wrong, "ctx", None)
-    message = wrong.format_message().rstrip(".")
+    message = wrong.format_message().rstrip(".").replace("Value error, ", "")
     message, _, meant = message.partition(". Did you mean ")
     hints = [f"did you mean {meant.rstrip('?')}?"] if meant else []
     if message.startswith("No such command"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from attest.policy.finding import Finding
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="DIR", help="Policy folder, or the name of one that ships.")]
 
@@ -30,7 +30,6 @@ def policy() -> None:
 def list_(json: Json = False) -> None:
     """List the policies that ship.
 
-    \b
     Examples:
       attest policy list
     """
@@ -69,7 +68,6 @@ def list_(json: Json = False) -> None:
 def check(name: Name, json: Json = False) -> int:
     """Find everything that is wrong with a policy, each with its place. Exit 3 when it does not load.
 
-    \b
     Examples:
       attest policy check h100x8-snp
       attest policy check policies/h100x8-snp --json
@@ -120,7 +118,6 @@ def format_(
 ) -> None:
     """Lay out the rules of a policy. Comments stay, and so does the digest of the rules.
 
-    \b
     Examples:
       attest policy format policies/h100x8-snp
     """

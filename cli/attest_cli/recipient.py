@@ -15,7 +15,7 @@ from attest_cli.terminal import Page, say
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 @app.callback()
@@ -33,7 +33,6 @@ def create(
 ) -> None:
     """Make a key pair. Never overwrites, and never prints the private key.
 
-    \b
     Examples:
       attest recipient create --out lab/recipient.key
       attest recipient create --out lab/hybrid.key --kem mlkem768_x25519 --json
@@ -56,7 +55,6 @@ def show(
 ) -> None:
     """Show the public half of a key pair.
 
-    \b
     Examples:
       attest recipient show lab/recipient.key
       attest recipient show lab/recipient.key.pub --json

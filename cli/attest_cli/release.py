@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from attest_cli import documents as doc
     from attest_cli.brokers import Desk
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 RECORD: Final = "record.json"
 TOKEN: Final = "token.jwt"  # noqa: S105
@@ -43,11 +43,11 @@ def release(
     The entry is in the ledger before the key leaves, and the challenge is spent. DIR then holds what the node needs
     (wrapped-key.json, token.jwt) and what an auditor needs (record.json).
 
-    \b
     Examples:
-      attest release demo lab/node --out lab/release --broker lab/broker --trust lab/pki/trust.json
-      attest fetch-key demo lab/release --recipient lab/recipient.key
-      attest audit record lab/release/record.json --broker lab/broker --trust lab/pki/trust.json
+      attest simulate node --pki lab/pki --out lab/answer \\
+        --nonce $(attest challenge demo --broker lab/broker)
+      attest release demo lab/answer --out lab/second \\
+        --broker lab/broker --trust lab/pki/trust.json
     """
     from attest.bundle import Bundle
     from attest.decision import Permit

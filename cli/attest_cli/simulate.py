@@ -11,7 +11,7 @@ import typer
 from attest import limits
 from attest.errors import UsageError
 from attest.kinds.sev_snp.product import AmdProduct
-from attest_cli.options import At, Json, challenge, moment, print_json
+from attest_cli.options import Json, challenge, moment, print_json
 from attest_cli.terminal import Page, progress, say
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from attest.simulator import SimulatedVendors
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
+SessionTime = Annotated[
+    str | None, typer.Option("--at", metavar="TIME", help="Time of the simulated session, like 2026-11-21T08:00:00Z. Default: now.")
+]
 Pki = Annotated[Path, typer.Option("--pki", metavar="DIR", help="Folder of the throw-away authorities; made when it is not there.")]
 Product = Annotated[AmdProduct, typer.Option("--product", help="Processor of the guest, when the authorities are made.")]
 
@@ -53,16 +56,17 @@ def node(
     ] = None,
     defect: Annotated[str, typer.Option("--defect", metavar="NAME", help="Put in one defect: attest simulate defects.")] = "",
     device: Annotated[str, typer.Option("--device", metavar="LABEL", help="Device that has the defect. Default: the first that can.")] = "",
-    at: At = None,
+    at: SessionTime = None,
     json: Json = False,
 ) -> None:
     """Make the evidence of a node that answers a challenge: 8 Hopper GPUs and an SEV-SNP guest, unless you say otherwise.
 
-    \b
     Examples:
-      attest simulate node --pki lab/pki --out lab/node
-      attest simulate node --pki lab/pki --out lab/old-driver --set gpu-3.driver_version=535.00.01
-      attest simulate node --pki lab/pki --out lab/relabelled --defect session-gpu-twice
+      attest simulate node --pki lab/pki --out lab/sound
+      attest simulate node --pki lab/pki --out lab/old-driver \\
+        --set gpu-3.driver_version=535.00.01
+      attest simulate node --pki lab/pki --out lab/twice \\
+        --defect session-gpu-twice
     """
     from attest.simulator import SimulatedNode, simulate_session
 
@@ -99,13 +103,12 @@ def node(
 
 
 @app.command()
-def trust(pki: Pki, product: Product = AmdProduct.GENOA, at: At = None, json: Json = False) -> None:
+def trust(pki: Pki, product: Product = AmdProduct.GENOA, at: SessionTime = None, json: Json = False) -> None:
     """Make the throw-away authorities, and the trust store that they verify under.
 
-    \b
     Examples:
       attest simulate trust --pki lab/pki
-      attest trust list --trust lab/pki/trust.json
+      attest simulate trust --pki lab/milan --product milan
     """
     vendors = _vendors(pki, gpus=8, product=product, at=at)
     _print(
@@ -130,10 +133,9 @@ def trust(pki: Pki, product: Product = AmdProduct.GENOA, at: At = None, json: Js
 def defects(json: Json = False) -> None:
     """List every defect that a simulated node can have, and the check that must refuse it.
 
-    \b
     Examples:
       attest simulate defects
-      attest simulate node --pki lab/pki --out lab/debug --defect gpu-fwid-other
+      attest simulate defects --json
     """
     from attest.simulator import defects as known
 

@@ -106,7 +106,10 @@ def report(error: AttestError) -> None:
 
 def one_line(reason: Reason) -> str:
     """ "gpu-3: debugging off failed at report 0x038: found on, expected off [floor.debug]"."""
-    text = f"{reason.subject}: {reason.message}" if reason.subject else reason.message
+    message = reason.message
+    if message[1:2].islower():  # not "CRL", not "P-384"
+        message = message[0].lower() + message[1:]
+    text = f"{reason.subject}: {message}" if reason.subject else message
     if reason.where:
         text += f" at {reason.where}"
     details = [f"{word} {value}" for word, value in (("found", reason.found), ("expected", reason.expected)) if value]

@@ -82,6 +82,7 @@ def grouped(reasons: Iterable[doc.ReasonDoc]) -> list[Grouped]:
 def print_verdict(page: Page, verdict: doc.VerdictDoc, *, explain: bool) -> None:
     """All about one bundle."""
     _banner(page, verdict)
+    _reasons(page, verdict)
     for title, scope in (("CPU", "workload"), ("GPU", "device"), ("Unknown devices", "unknown")):
         devices = [device for device in verdict["devices"] if device["scope"] == scope]
         if devices:
@@ -89,7 +90,6 @@ def print_verdict(page: Page, verdict: doc.VerdictDoc, *, explain: bool) -> None
     _software(page, verdict["devices"])
     _floor(page, verdict, explain=explain)
     _policy(page, verdict)
-    _reasons(page, verdict)
     _open(page, "Not checked, for want of material", verdict["not_checked"])
     _open(page, "No evidence can show", verdict["unprovable"])
     page.line()

@@ -11,12 +11,13 @@ from attest.errors import MalformedError, UsageError
 from attest_cli.inspect import UNVERIFIED
 from attest_cli.options import At, Json, content, moment, print_json
 from attest_cli.terminal import Page
+from attest_cli.text import SIMULATED
 
 if TYPE_CHECKING:
     from attest.jose import IssuerKey
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="File with the token as text.")]
 _LIMIT: Final = 64 << 10
@@ -31,7 +32,6 @@ def token() -> None:
 def inspect(file: File, json: Json = False) -> None:
     """Show what a token says, unverified.
 
-    \b
     Examples:
       attest token inspect lab/release/token.jwt
     """
@@ -69,9 +69,7 @@ def verify(
 
     Tokens live for seconds. To look at an old one, say when: --at TIME.
 
-    \b
     Examples:
-      attest token inspect lab/release/token.jwt --json
       attest token verify lab/release/token.jwt --broker lab/broker
     """
     from attest.release.token import verify_token
@@ -123,6 +121,8 @@ def _print(document: doc.TokenDoc, *, json: bool) -> None:
         )
     else:
         out.line((UNVERIFIED, "bold black on yellow"))
+    if document["claims"].get("simulated") is not False:
+        out.line((SIMULATED, "bold black on yellow"))
     out.line(f"  {'digest':<16} {document['digest']}")
     for name, value in document["claims"].items():
         text = str(value)

@@ -12,7 +12,7 @@ from attest_cli.terminal import Page
 if TYPE_CHECKING:
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich", no_args_is_help=False)
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 @app.callback()
@@ -26,7 +26,6 @@ def list_(trust: Trust = None, json: Json = False) -> None:
 
     A root certificate may come from anywhere: it is believed only when its key is one of these.
 
-    \b
     Examples:
       attest trust list
       attest trust list --trust lab/pki/trust.json --json

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from attest.trust import TrustStore
     from attest_cli import documents as doc
 
-app: Final = typer.Typer(rich_markup_mode="rich")
+app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 _AGE_WITHOUT_POLICY: Final = timedelta(minutes=5)
 """Age bound when no policy states one: the life of a challenge."""
@@ -35,7 +35,7 @@ _WORDS: Final = {
 
 @app.command()
 def verify(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle folder or file, or a report that another tool wrote.")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote.")],
     policy: Annotated[str | None, typer.Option("--policy", metavar="DIR", help="Policy folder, or the name of one that ships.")] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="NAME", help="Key that the policy is asked about.")] = None,
     test_only: Annotated[
@@ -61,11 +61,13 @@ def verify(
     Without --policy the question is authenticity alone, and the answer is never a permission (exit 6 at best).
     With several bundles the exit code is the worst one.
 
-    \b
     Examples:
-      attest verify fixtures/nvidia_gpu/h100-595.71.05
-      attest verify fixtures/sev_snp/azure-milan-v3 --explain
-      attest verify lab/node --trust lab/pki/trust.json --policy h100x8-snp --key demo --test-only
+      attest verify fixtures/nvidia-gpu/h100-595.71.05
+      attest verify fixtures/sev-snp/azure-milan-v3 --explain
+      attest verify lab/node --trust lab/pki/trust.json \\
+        --policy h100x8-snp --key demo --test-only
+      attest verify lab/node --trust lab/pki/trust.json \\
+        --html lab/page.html --json
     """
     # The library is imported here and not above, so that --help and usage errors answer at once.
     from attest.appraisal import KeyUse
@@ -184,4 +186,6 @@ def _summarise(result: doc.VerdictDoc) -> None:
         hints = ["ask a policy: --policy NAME --key NAME"]
     count = len(result["reasons"])
     why = f" ({count} reason{'s' if count != 1 else ''})" if count else ""
-    say_error(f"{result['source']}: {_WORDS[result['verdict']]}{why}", hints)
+    asked = result["policy"] is not None or not result["authentic"] or not count
+    what = _WORDS[result["verdict"]] if asked else "authentic, but nothing can be released to it"
+    say_error(f"{result['source']}: {what}{why}", hints)
