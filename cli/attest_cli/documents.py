@@ -517,3 +517,36 @@ class DefectsDoc(TypedDict):
 
     schema: Literal["attest-defects/1"]
     defects: list[DefectDoc]
+
+
+class WantedDoc(TypedDict):
+    """A piece of collateral that the evidence needs and the bundle does not have."""
+
+    type: str
+    name: str
+    host: Annotated[str, "its publisher"]
+    why: Annotated[str, "why it could not be had; empty when nobody tried"]
+
+
+class KeptDoc(TypedDict):
+    """A piece of collateral that the bundle has, unverified."""
+
+    type: str
+    name: str
+    digest: Hex
+    size: int
+    fetched_at: Time
+    until: Annotated[Time, "as the piece itself says; empty when it does not say"]
+    added: Annotated[bool, "true when this command fetched it"]
+
+
+class CollateralStatusDoc(TypedDict):
+    """attest collateral status, attest collateral fetch"""
+
+    schema: Literal["attest-collateral/1"]
+    exit_code: Annotated[int, "6 when a piece is missing, otherwise 0"]
+    source: str
+    bundle: Annotated[str, "where the completed bundle was written, empty for status"]
+    digest: Hex
+    kept: list[KeptDoc]
+    missing: list[WantedDoc]

@@ -40,6 +40,7 @@ VERBS: Final[dict[str, Verb]] = {
     "verify": Verb("attest_cli.verify", _JUDGE),
     "inspect": Verb("attest_cli.inspect", _JUDGE),
     "simulate": Verb("attest_cli.simulate", _JUDGE),
+    "collateral": Verb("attest_cli.collateral", _JUDGE),
     "policy": Verb("attest_cli.policy", _JUDGE),
     "key": Verb("attest_cli.key", _RELEASE),
     "challenge": Verb("attest_cli.challenge", _RELEASE),
