@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Generic, Literal, Protocol, TypeVar, get_type_hints
 
@@ -110,6 +111,11 @@ def declared(claims: type[ClaimSet]) -> Mapping[str, tuple[object, ClaimInfo]]:
 
     Raises TypeError for a field without a :class:`ClaimInfo`.
     """
+    return _declared(claims)
+
+
+@cache
+def _declared(claims: type) -> Mapping[str, tuple[object, ClaimInfo]]:
     found: dict[str, tuple[object, ClaimInfo]] = {}
     for name, hint in get_type_hints(claims, include_extras=True).items():
         metadata: tuple[object, ...] = getattr(hint, "__metadata__", ())
