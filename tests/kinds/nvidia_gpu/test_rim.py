@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -74,6 +75,15 @@ def test_flips_are_refused_or_change_nothing(data: bytes, judged: Manifest, trus
         accepted.append(where)
         assert (manifest.golden, manifest.version) == (judged.golden, judged.version), where
     assert len(accepted) < 5
+
+
+@pytest.mark.parametrize("inner", ["<ds:a/>" * 30_000, "<ds:a>" * 200 + "</ds:a>" * 200, "<ds:X509Certificate/>" * 9])
+def test_large_signatures_are_refused_quickly(inner: str, data: bytes) -> None:
+    start = time.perf_counter()
+    with pytest.raises(AttestError) as caught:
+        rim.read(data.replace(b"<ds:KeyInfo>", b"<ds:KeyInfo>" + inner.encode()))
+    assert caught.value.code == "nvidia-gpu.rim-xml"
+    assert time.perf_counter() - start < 1
 
 
 @given(st.text(max_size=200))
