@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Generic, Literal, Protocol, TypeVar, get_type_hints
 
@@ -111,18 +110,18 @@ def declared(claims: type[ClaimSet]) -> Mapping[str, tuple[object, ClaimInfo]]:
 
     Raises TypeError for a field without a :class:`ClaimInfo`.
     """
-    return _declared(claims)
+    if claims not in _DECLARED:
+        found: dict[str, tuple[object, ClaimInfo]] = {}
+        for name, hint in get_type_hints(claims, include_extras=True).items():
+            metadata: tuple[object, ...] = getattr(hint, "__metadata__", ())
+            if len(metadata) != 1 or not isinstance(metadata[0], ClaimInfo):
+                raise TypeError(f"{claims.__name__}.{name} has no ClaimInfo")
+            found[name] = (hint.__origin__, metadata[0])
+        _DECLARED[claims] = MappingProxyType(found)
+    return _DECLARED[claims]
 
 
-@cache
-def _declared(claims: type) -> Mapping[str, tuple[object, ClaimInfo]]:
-    found: dict[str, tuple[object, ClaimInfo]] = {}
-    for name, hint in get_type_hints(claims, include_extras=True).items():
-        metadata: tuple[object, ...] = getattr(hint, "__metadata__", ())
-        if len(metadata) != 1 or not isinstance(metadata[0], ClaimInfo):
-            raise TypeError(f"{claims.__name__}.{name} has no ClaimInfo")
-        found[name] = (hint.__origin__, metadata[0])
-    return MappingProxyType(found)
+_DECLARED: Final[dict[type[ClaimSet], Mapping[str, tuple[object, ClaimInfo]]]] = {}  # classes do not change once they are read
 
 
 # -- evidence -------------------------------------------------------------------------------------------------------------
