@@ -242,8 +242,15 @@ def parse(data: bytes) -> SnpReport:
 
 
 def encode(report: SnpReport) -> bytes:
-    """Write the 1184 bytes, reserved bytes zero."""
-    return _STRUCT.pack(*(getattr(report, name) if not name.startswith("_") else b"" for name, _ in _LAYOUT))
+    """Write the 1184 bytes, reserved bytes zero. Raises ValueError for a field of the wrong size."""
+    values: list[int | bytes] = []
+    for name, code in _LAYOUT:
+        size = struct.calcsize(code)
+        value: int | bytes = bytes(size) if name.startswith("_") else getattr(report, name)
+        if isinstance(value, bytes) and len(value) != size:
+            raise ValueError(f"{name} has {len(value)} bytes")
+        values.append(value)
+    return _STRUCT.pack(*values)
 
 
 def _require_zero(check: Check, name: str, data: bytes) -> None:

@@ -141,8 +141,8 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
     policy = PolicyBit.ALWAYS_ONE | debug | sum(bit for name, bit in POLICY_CLAIMS if getattr(claims, name))
     platform = sum(bit for name, bit in PLATFORM_CLAIMS if getattr(claims, name))
     platform += sum(bit for name, bit, _ in PLATFORM_STATES if getattr(claims, name) is Tri.YES)
-    current = tuple(int(part) for part in claims.firmware_version.split("."))
-    committed = tuple(int(part) for part in claims.committed_firmware_version.split("."))
+    current_major, current_minor, current_build = (int(part) for part in claims.firmware_version.split("."))
+    committed_major, committed_minor, committed_build = (int(part) for part in claims.committed_firmware_version.split("."))
     levels = {
         prefix: line.layout.encode(Tcb(*(getattr(claims, f"{prefix}_{name}") for name in COMPONENTS)))
         for prefix in ("reported", "committed", "current", "launch")
@@ -161,22 +161,22 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
         report_data=report_data,
         measurement=bytes.fromhex(claims.measurement),
         host_data=bytes.fromhex(claims.host_data),
-        id_key_digest=bytes.fromhex(claims.id_key_digest),
-        author_key_digest=bytes.fromhex(claims.author_key_digest),
+        id_key_digest=bytes.fromhex(claims.id_key_digest) or bytes(48),
+        author_key_digest=bytes.fromhex(claims.author_key_digest) or bytes(48),
         report_id=b"SIMULATED by attest".ljust(32, b"\0"),
         report_id_ma=b"\xff" * 32,
         reported_tcb=levels["reported"],
         family=family,
         model=model,
         stepping=stepping,
-        chip_id=bytes.fromhex(claims.device_id),
+        chip_id=bytes.fromhex(claims.device_id).ljust(64, b"\0"),
         committed_tcb=levels["committed"],
-        current_build=current[2],
-        current_minor=current[1],
-        current_major=current[0],
-        committed_build=committed[2],
-        committed_minor=committed[1],
-        committed_major=committed[0],
+        current_build=current_build,
+        current_minor=current_minor,
+        current_major=current_major,
+        committed_build=committed_build,
+        committed_minor=committed_minor,
+        committed_major=committed_major,
         launch_tcb=levels["launch"],
         launch_mitigations=sum(1 << int(bit) for bit in claims.launch_mitigations),
         current_mitigations=sum(1 << int(bit) for bit in claims.current_mitigations),

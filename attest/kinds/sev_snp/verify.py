@@ -100,11 +100,18 @@ def statement(evidence: Evidence) -> bytes:
 
 
 def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
-    """Verify one report at ``at``. Raises AttestError whose reasons name the failed check.
+    """Verify one report at ``at``. Raises AttestError whose reasons name the failed check and the device.
 
     1. form of the report  2. certificates at hand, their extensions  3. kind of key, product line  4. chain to the product's root
     5. signature over the received bytes  6. chip  7. TCB  8. order of TCB versions  9. revocation
     """
+    try:
+        return _verify(evidence, trust=trust, collateral=collateral, at=at)
+    except AttestError as error:
+        raise error.about(evidence.label) from None
+
+
+def _verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
     checklist = Checklist(evidence.label, CHECKS)
     data = evidence.part("report")
     report = parse(data)  # (1)
