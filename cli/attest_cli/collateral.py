@@ -30,19 +30,22 @@ def collateral() -> None:
 
 @app.command()
 def status(bundle: Source, json: Json = False) -> int:
-    """Show what a bundle has, how old it is and until when, and what is missing. Exit 6 when something is.
+    """Show what a bundle has, until when it is good, and what a fetch would add.
 
-    Nothing is verified here: dates are what the pieces themselves say.
+    Nothing is verified here: dates are what the pieces themselves say, and a bundle whose collateral was recorded by another tool,
+    under other names, may need none of what a fetch would add. What is really missing, attest verify says.
 
     Examples:
       attest collateral status fixtures/nvidia-gpu/h100-595.71.05
       attest collateral status lab/node --json
     """
+    from attest.bundle import BundleOrigin
     from attest.collateral.fetch import missing
     from attest_cli.sources import load
 
     loaded = load(bundle, (), now())
-    return _report(_document(bundle, "", loaded, missing(loaded), {}, ()), json=json)
+    wanted = () if loaded.origin is BundleOrigin.SIMULATED else missing(loaded)  # what is simulated has no publisher
+    return _report(_document(bundle, "", loaded, wanted, {}, ()), json=json)
 
 
 @app.command()
@@ -107,7 +110,7 @@ def _document(
 
     return {
         "schema": "attest-collateral/1",
-        "exit_code": EXIT_CODES[Outcome.CANNOT_DECIDE] if wanted else 0,
+        "exit_code": EXIT_CODES[Outcome.CANNOT_DECIDE] if why else 0,
         "source": str(source),
         "bundle": out,
         "digest": bundle.digest,
@@ -123,7 +126,7 @@ def _document(
             }
             for item in bundle.collateral.items
         ],
-        "missing": [
+        "fetchable": [
             {"type": piece.type.value, "name": piece.name, "host": piece.host, "why": why[piece.name].found if piece.name in why else ""}
             for piece in wanted
         ],
@@ -160,12 +163,14 @@ def _report(document: doc.CollateralStatusDoc, *, json: bool) -> int:
             over = bool(item["until"]) and item["until"] < time
             until = f"{'was good' if over else 'good'} until {item['until']}" if item["until"] else "no end stated"
             word = "fetched" if item["added"] else "kept"
-            out.line((f"  {word:<9}", "green"), f"{item['type']:<13}{item['name']:<42}", (until, "yellow" if over else "dim"))
-        for piece in document["missing"]:
+            out.line((f"  {word:<11}", "green"), f"{item['type']:<13}{item['name']:<42}", (until, "yellow" if over else "dim"))
+        for piece in document["fetchable"]:
+            word, style = ("no answer", "bold red") if piece["why"] else ("fetchable", "yellow")
             why = f": {piece['why']}" if piece["why"] else ""
-            out.line(("  missing  ", "bold red"), f"{piece['type']:<13}{piece['name']:<42}", (f"from {piece['host']}{why}", "dim"))
-    count = len(document["missing"])
-    if count:
-        again = "verification says what its absence means" if document["bundle"] else "attest collateral fetch BUNDLE --out NEW"
-        say_error(f"{count} {'piece is' if count == 1 else 'pieces are'} missing", [again])
+            out.line((f"  {word:<11}", style), f"{piece['type']:<13}{piece['name']:<42}", (f"from {piece['host']}{why}", "dim"))
+    if document["exit_code"]:
+        count = len(document["fetchable"])
+        say_error(f"{count} {'piece' if count == 1 else 'pieces'} could not be had", ["verification says what their absence means"])
+    elif document["fetchable"]:
+        say("get them with: attest collateral fetch BUNDLE --out NEW")
     return document["exit_code"]

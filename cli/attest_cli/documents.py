@@ -520,7 +520,7 @@ class DefectsDoc(TypedDict):
 
 
 class WantedDoc(TypedDict):
-    """A piece of collateral that the evidence needs and the bundle does not have."""
+    """A piece of collateral that the evidence needs and that the bundle does not have under the name that a fetch would give it."""
 
     type: str
     name: str
@@ -544,9 +544,9 @@ class CollateralStatusDoc(TypedDict):
     """attest collateral status, attest collateral fetch"""
 
     schema: Literal["attest-collateral/1"]
-    exit_code: Annotated[int, "6 when a piece is missing, otherwise 0"]
+    exit_code: Annotated[int, "6 when a piece could not be fetched, otherwise 0"]
     source: str
     bundle: Annotated[str, "where the completed bundle was written, empty for status"]
     digest: Hex
     kept: list[KeptDoc]
-    missing: list[WantedDoc]
+    fetchable: Annotated[list[WantedDoc], "what a fetch would ask its publisher for; after a fetch, what could not be had"]

@@ -12,7 +12,6 @@ EXPECTED = {
     "attest verify fixtures/": 5,
     "attest verify lab/node": 5,
     "attest audit record lab/release/record.json --json": 6,
-    "attest collateral status fixtures/": 6,
 }
 NEEDS_NETWORK = "attest collateral fetch"
 WIDTH = 76
