@@ -157,6 +157,14 @@ def test_spelling(change: Callable[[str], str]) -> None:
     assert refused(change(made(HEADER))) == FORM.id
 
 
+def test_size() -> None:
+    text = made(HEADER)
+    assert verify(text, limit=len(text)) == PAYLOAD
+    with pytest.raises(AttestError) as error:
+        verify(text, limit=len(text) - 1)
+    assert error.value.code == FORM.id
+
+
 def test_unused_bits_of_base64_are_zero() -> None:
     """Two spellings of one signature would be two tokens with one content."""
     covered, _, encoded = _with_signature(lambda s: s).rpartition(".")
@@ -164,7 +172,7 @@ def test_unused_bits_of_base64_are_zero() -> None:
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     assert len(payload) % 4 in (2, 3)
     other = payload[:-1] + last[last.index(payload[-1]) + 1]
-    assert refused(f"{header}.{other}.{encoded}") == SIGNATURE.id
+    assert refused(f"{header}.{other}.{encoded}") == FORM.id
 
 
 @given(st.data())

@@ -369,7 +369,7 @@ def checkpoint(replay: Replay) -> str:
     """The checkpoint is signed by the ledger's key, and is of the ledger that the record names."""
     verified = verify_checkpoint(_receipt(replay, CHECKPOINT).checkpoint, key=VerifierKey.parse(replay.vkey))
     CHECKPOINT.require(verified.origin == replay.record.origin, found=replay.record.origin, expected=verified.origin)
-    return f"{verified.origin}, {verified.size} entries; witnesses: none"
+    return f"{verified.origin}, tree size {verified.size}; witnesses: none"
 
 
 def ledger_key(replay: Replay) -> str:

@@ -348,7 +348,12 @@ def test_a_record_that_somebody_changed_is_not_completed(make, broker, monkeypat
 def test_configuration_round_trip(make, broker) -> None:
     configuration = broker.configuration
     assert Configuration.from_bytes(configuration.to_bytes()) == configuration
-    for change in ({"format": "x"}, {"extra": 1}, {"issuer": {"name": "x"}}):
+    for change in (
+        {"format": "x"},
+        {"extra": 1},
+        {"issuer": {"name": "x"}},
+        {"issuer": json.loads(configuration.to_bytes())["issuer"] | {"more": 1}},
+    ):
         with pytest.raises(MalformedError):
             Configuration.from_bytes(json.dumps(json.loads(configuration.to_bytes()) | change).encode())
 
