@@ -28,6 +28,7 @@ when"""
 
 IN_RULES = [
     ("P102", "Did you mean 'debug'?", "principal.debug ==", "principal.debgu ==", (8, 13)),
+    ("P102", "Did you mean 'colour'? That is what COLOUR is", "contains(principal.colour", "contains(principal.COLOUR", (10, 55)),
     ("P102", "does not exist for Chip", "principal.image", "principal.colour", (22, 38)),
     ("P102", "no context", "principal.level <= 9", "context.level <= 9", (11, 35)),
     ("P103", "Did you mean 'off'? values: off, on, unknown", 'Debug::"off"', 'Debug::"OFF"', (8, 29)),
@@ -213,6 +214,12 @@ def test_a_kind_that_no_rule_accepts_and_a_release_that_no_rule_permits(kit: Kit
         assert any(finding.code == "P116" and words in finding.message for finding in found)
     forbids = kit.rules.replace("permit(principal is Chip", "forbid(principal is Chip")
     assert "P116" in {finding.code for finding in kit.findings(kit.files(forbids))}
+
+
+def test_a_typo_in_a_claim_is_told_once(kit: Kit) -> None:
+    """Not also as an annotation for a claim that no condition reads, nor as a reference value or claim that no rule looks at."""
+    found = kit.findings(kit.files(kit.rules.replace("principal.firmware >=", "principal.firmwear >=")))
+    assert [finding.code for finding in found] == ["P102"]
 
 
 def test_all_errors_are_told_at_once_in_order_of_place(kit: Kit) -> None:
