@@ -122,6 +122,17 @@ CASES: dict[str, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {
     "other trust store": ("release.evidence", lambda m, s: {"token": resigned(m, s.token, trust_digest="00" * 32)}),
     "other nonce": ("release.evidence", lambda m, s: {"token": resigned(m, s.token, eat_nonce="A" * 42 + "E")}),
     "other result": ("release.evidence", lambda m, s: {"materials": replace(s.materials, ear=s.token)}),
+    "decided long before": (
+        "release.decision",
+        lambda m, s: {
+            "token": resigned(m, s.token, **{name: int(AT.timestamp()) + more for name, more in (("iat", 61), ("nbf", 61), ("exp", 91))}),
+            "at": AT + timedelta(seconds=61),
+        },
+    ),
+    "decided afterwards": (
+        "release.decision",
+        lambda m, s: {"token": resigned(m, s.token, iat=int(AT.timestamp()) - 1, nbf=int(AT.timestamp()) - 1)},
+    ),
     "other decision": ("release.decision", lambda m, s: {"token": resigned(m, s.token, decision_digest="00" * 32)}),
 }
 
