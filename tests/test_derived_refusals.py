@@ -1,6 +1,7 @@
 """Every accepted fixture gives six refusals by itself.
 
-Wrong binding, altered report, altered signature, stripped chain, foreign root, expired. A new fixture in fixtures/ is found and tested without anybody writing a line.
+Wrong binding, altered report, altered signature, stripped chain, foreign root, expired. A new fixture in fixtures/ is found and
+tested without anybody writing a line.
 """
 
 from __future__ import annotations
