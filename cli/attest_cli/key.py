@@ -13,7 +13,7 @@ from attest_cli.terminal import Page, say
 
 if TYPE_CHECKING:
     from attest.release.keystore.key import KeyInfo
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
     from attest_cli.brokers import Desk
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)

@@ -134,11 +134,17 @@ def test_the_page_of_something_missing_is_grey(lab: Path, attest: Attest) -> Non
     assert (lab / "lab/no-rim.html").read_text().count('class="box unsure"') == 2
 
 
+def test_the_page_of_authenticity_alone_is_not_green(lab: Path, attest: Attest) -> None:
+    attest("verify fixtures/sev-snp/azure-milan-v3 --html lab/authentic.html", expect=5)
+    text = (lab / "lab/authentic.html").read_text()
+    assert '<div class="banner plain"><strong>AUTHENTIC</strong>this is no permission' in text
+
+
 def test_the_page_of_a_permit(lab: Path, attest: Attest) -> None:
     nonce = json.loads((lab / "lab/node/bundle.json").read_text())["nonce"]
     attest(f"verify lab/node {TRUST} --policy h100x8-snp --key demo --test-only --nonce {nonce} --html lab/permit.html", expect=0)
     text = (lab / "lab/permit.html").read_text()
-    assert ">PERMIT<" in text
+    assert '<div class="banner good"><strong>PERMIT</strong>' in text
     assert text.count('class="box good"') == 9
     assert "Why not" not in text
 
