@@ -95,6 +95,8 @@ def test_values_of_the_right_type_that_the_engine_could_not_hold(policy: Policy,
         answer = policy.answer(kit.requests(board={**kit.board, "advisories": advisories}), key="k")[0]
         assert codes(answer) == ["policy.malformed"]
         assert "Set<String>" in answer.reasons[0].found
+    unread = policy.answer(kit.requests(workload={**kit.workload, "device_count": 2**63}), key="k")[3]
+    assert codes(unread) == ["policy.malformed"], "also when no rule reads the claim"
     edge = policy.answer(kit.requests(chip={**kit.chip, "level": 2**63 - 1}), key="k")[2]
     assert edge.allowed is True
 
