@@ -131,7 +131,7 @@ def start(
 
 def run(arguments: Sequence[str]) -> int:
     """One command line. Returns the exit code; prints every error itself."""
-    debug = bool(os.environ.get("ATTEST_DEBUG")) or "--debug" in arguments[:1]
+    debug = os.environ.get("ATTEST_DEBUG", "0") not in ("", "0") or "--debug" in arguments[:1]
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="attest", standalone_mode=False)
         sys.stdout.flush()

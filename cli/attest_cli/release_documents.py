@@ -40,6 +40,19 @@ class KeysDoc(TypedDict):
     keys: list[KeyVersionDoc]
 
 
+class IssuerDoc(TypedDict):
+    """attest key issuer"""
+
+    schema: Literal["attest-issuer/1"]
+    broker: Annotated[str, "id of the broker: the audience of its tokens"]
+    issuer: Annotated[str, "name of the issuer of its tokens"]
+    kid: Annotated[str, "JWK thumbprint of the issuer's key (RFC 7638), base64url"]
+    jwk: Annotated[dict[str, str], "the issuer's public key"]
+    ledger_origin: str
+    vkey: Annotated[str, "verifier key of the ledger"]
+    file: Annotated[str, "where the JWK was written, empty when it was not"]
+
+
 class ChallengeDoc(TypedDict):
     """attest challenge"""
 

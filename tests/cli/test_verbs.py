@@ -182,8 +182,8 @@ def test_tokens_are_checked_at_their_time(lab: Path, attest: Attest) -> None:
     late = attest("token verify lab/release/token.jwt --broker lab/broker --at 2030-01-01T00:00:00Z", expect=5)
     assert "[release.expired]" in late.err
     jwk = json.loads((lab / "lab/broker/broker.json").read_text())["issuer"]
-    (lab / "lab/issuer.jwk").write_text(json.dumps(jwk["jwk"]))
-    who = f"--issuer-key lab/issuer.jwk --issuer '{jwk['name']}' --at {at}"
+    (lab / "lab/own-issuer.jwk").write_text(json.dumps(jwk["jwk"]))
+    who = f"--issuer-key lab/own-issuer.jwk --issuer '{jwk['name']}' --at {at}"
     attest(f"token verify lab/release/token.jwt {who} --audience {claims['aud']}", expect=0)
     assert "[release.audience]" in attest(f"token verify lab/release/token.jwt {who} --audience another", expect=5).err
     (lab / "lab/forged.jwt").write_text((lab / "lab/release/token.jwt").read_text().strip()[:-6] + "AAAAAA")
@@ -193,9 +193,7 @@ def test_tokens_are_checked_at_their_time(lab: Path, attest: Attest) -> None:
 
 
 def test_an_auditor_with_his_own_keys(lab: Path, attest: Attest) -> None:
-    jwk = json.loads((lab / "lab/broker/broker.json").read_text())["issuer"]["jwk"]
-    (lab / "lab/pinned.jwk").write_text(json.dumps(jwk))
-    vkey = json.loads((lab / "lab/release/record.json").read_text())["ledger"]["vkey"]
+    vkey = attest("key issuer --broker lab/broker --out lab/pinned.jwk", "--json", expect=0).document["vkey"]
     line = f"audit record lab/release/record.json {TRUST} --vkey {vkey} --issuer-key lab/pinned.jwk"
     own = attest(line, "--json", expect=0)
     assert (own.document["ledger_key"], own.document["issuer_key"]) == ("pinned", "pinned")
