@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -315,3 +316,21 @@ def test_errors_are_coloured_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("NO_COLOR", "1")
     terminal.say_error("no")
     assert screen.text == "attest: error: no\n"
+
+
+def test_progress_is_for_terminals_and_says_nothing_of_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with terminal.progress("something quick"):
+        pass
+    assert screen.text == ""
+    monkeypatch.setattr(terminal, "_PROGRESS_AFTER", 0.0)
+    with terminal.progress("making\x1b keys"):
+        time.sleep(0.3)
+    assert "making\\x1b keys" in screen.text
+    screen.text = ""
+    monkeypatch.setattr(Terminal, "isatty", lambda _: False)
+    with terminal.progress("into a file"):
+        time.sleep(0.05)
+    assert screen.text == ""
