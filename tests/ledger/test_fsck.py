@@ -117,6 +117,20 @@ def test_an_append_that_was_cut_off_is_no_fault(copy: Path, grown: Ledger) -> No
     assert fsck.fsck(copy, vkey=grown.vkey).ahead == ("tile/entries/001.p/45",)
 
 
+def test_a_rollback_during_the_check(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, code_of: CodeOf) -> None:
+    ledger.append(b"one")
+    older = (ledger.public / "checkpoint").read_bytes()
+    ledger.append(b"two")
+    listing = fsck._tile_paths
+
+    def rolled_back(folder: Path) -> list[str]:
+        (folder / "checkpoint").write_bytes(older)
+        return listing(folder)
+
+    monkeypatch.setattr(fsck, "_tile_paths", rolled_back)
+    assert code_of(lambda: fsck.fsck(ledger.public, vkey=ledger.vkey)) == "ledger.rollback"
+
+
 # -- the list of checks ------------------------------------------------------------------------------------------------------
 
 

@@ -203,7 +203,7 @@ def test_refused_signing_keys(text: str, code_of: CodeOf) -> None:
 
 
 def test_the_private_key_does_not_show() -> None:
-    secret = KEY.to_text().rsplit("+", 1)[1]
+    secret = KEY.to_text().split("+", 4)[4]
     assert secret not in repr(KEY)
     assert secret not in str(KEY)
     with pytest.raises(TypeError):
@@ -213,7 +213,7 @@ def test_the_private_key_does_not_show() -> None:
 
 
 def test_a_broken_signing_key_does_not_show() -> None:
-    seed = KEY.to_text().rsplit("+", 1)[1]
+    seed = KEY.to_text().split("+", 4)[4]
     for text in (KEY.to_text()[:-1], KEY.to_text().replace(KEY.verifier.key_id.hex(), "00000000"), "x" + KEY.to_text()):
         with pytest.raises(AttestError) as caught:
             SigningKey.parse(text)

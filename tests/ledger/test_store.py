@@ -179,6 +179,17 @@ def test_partial_tiles_go_when_the_full_one_is_there(grown: Ledger) -> None:
     assert {f"tile/0/001.p/{width}" for width in range(1, 45)} <= files
 
 
+def test_partial_tiles_that_a_crash_left_go_at_the_next_open(grown: Ledger, memory: Path) -> None:
+    shutil.copytree(folder_of(grown), memory / "copy")
+    left = [memory / "copy/public/tile" / name for name in ("0/000.p", "entries/000.p")]
+    for folder in left:
+        folder.mkdir()
+        (folder / "255").write_bytes(b"")
+    Ledger.open(memory / "copy")
+    assert not any(folder.exists() for folder in left)
+    assert (memory / "copy/public/tile/1/000.p/1").exists()
+
+
 def test_appending_does_not_read_the_tree(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(20):
         ledger.append(b"%d" % index)

@@ -41,6 +41,7 @@ def test_paths(tile: Tile, path: str) -> None:
     [
         "tile/0/0", "tile/0/00", "tile/0/0000", "tile/00/000", "tile/64/000", "tile/-1/000", "tile/0/000/", "/tile/0/000",
         "tile/0/x000/001", "tile/0/001/x001", "tile/0/x001", "tile/0/001/002", "tile/0/000.p/0", "tile/0/000.p/256",
+        "tile/0/000.p/257", "tile/0/000.p/999",
         "tile/0/000.p/01", "tile/0/000.p/", "tile/0/000.p", "tile/0/000.p/1/", "tile/0/000.p/1 ", "tile/entry/000",
         "tile/0/\u0660\u0660\u0660", "tile/0/000\n", "checkpoint", "", "tile/0/" + "x001/" * 7 + "001", "tile/0/../0/000",
     ],
