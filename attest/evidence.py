@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -168,21 +168,25 @@ class CollateralType(StrEnum):
     CRL = "crl"  # DER
     OCSP = "ocsp"  # DER OCSPResponse
     RIM = "rim"  # XML
+    TCB_INFO = "tcb-info"  # JSON: Intel's TCB Info and its signature as received, and the certificates of the signer
+    QE_IDENTITY = "qe-identity"  # JSON: Intel's QE Identity likewise
 
 
 @dataclass(frozen=True, slots=True)
 class CollateralItem:
-    """One piece of collateral: type, a name for people, bytes, and when it was fetched. Untrusted until verified."""
+    """One piece of collateral: type, a name for people, bytes, and when it was fetched. Untrusted until verified.
+
+    ``digest`` is the hex SHA-256 of the bytes.
+    """
 
     type: CollateralType
     name: str
     data: bytes
     fetched_at: datetime
+    digest: str = field(init=False, repr=False)
 
-    @property
-    def digest(self) -> str:
-        """Hex SHA-256 of the bytes."""
-        return sha256(self.data).hex()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", sha256(self.data).hex())
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,9 +139,7 @@ CRL_FORM: Final = Check("dcap.crl-form", "Number and authority key of the CRLs",
 
 # -- the platform against its collateral ----------------------------------------------------------------------------------
 
-TCB_INFO_TEE: Final = Check(
-    "dcap.tcb-info-tee", "TCB Info of this TEE", f"{_QVL} 4.1.2.5.9: id and version", Outcome.CANNOT_DECIDE, _FETCH
-)
+TCB_INFO_TEE: Final = Check("dcap.tcb-info-tee", "TCB Info of this TEE", f"{_QVL} 4.1.2.5.9: id and version", Outcome.CANNOT_DECIDE, _FETCH)
 FMSPC: Final = Check("dcap.fmspc", "TCB Info of this processor family", f"{_QVL} 4.1.2.5.10", Outcome.CANNOT_DECIDE, _FETCH)
 PCE_ID: Final = Check("dcap.pceid", "TCB Info of this provisioning enclave", f"{_QVL} 4.1.2.5.11", Outcome.CANNOT_DECIDE, _FETCH)
 QE_IDENTITY_TEE: Final = Check("dcap.qe-identity-tee", "QE Identity of this TEE", f"{_QVL} 4.1.2.5.7", Outcome.CANNOT_DECIDE, _FETCH)
@@ -164,6 +162,19 @@ QE_LEVEL: Final = Check(
     f"{_QVL} 4.1.2.9.10",
     Outcome.REFUSED,
     "the quoting enclave is older than every level that Intel still lists: update the DCAP packages of the host",
+)
+TDX_MODULE: Final = Check(
+    "dcap.tdx-module",
+    "Identity of the TDX module",
+    f"{_QVL} 4.1.2.5.12-13",
+    fix="the guest runs under a TDX module that Intel did not sign: do not trust this quote",
+)
+MODULE_LEVEL: Final = Check(
+    "dcap.module-level",
+    "TCB level of the TDX module",
+    f"{_QVL} 4.1.2.5.15 (TDX module identities)",
+    Outcome.REFUSED,
+    "the TDX module is older than every one that Intel still lists, or not listed: update it",
 )
 TCB_REVOKED: Final = Check(
     "dcap.tcb-revoked",
@@ -188,3 +199,6 @@ DCAP_CHECKS: Final = (
     TCB_INFO_SIGNATURE, QE_IDENTITY_SIGNATURE, CRL_FORM, ROOT_CRL, PCK_CRL, TCB_INFO_TIME, QE_IDENTITY_TIME,
     QE_MATCH, TCB_LEVEL, QE_LEVEL, TCB_REVOKED, EXTRACTED_KEY,
 )  # fmt: skip
+
+TDX_CHECKS: Final = (TDX_MODULE, MODULE_LEVEL)
+"""What a quote of a TDX guest goes through besides."""

@@ -229,7 +229,9 @@ def _body(data: bytes, version: int, tee: Tee) -> tuple[BodyType, int]:
         raise QUOTE_BODY.failure(where="quote offset 0x030", found=f"body type {value}", expected="1 to 4")
     body_type = BodyType(value)
     if (body_type is BodyType.SGX) is not (tee is Tee.SGX):
-        raise QUOTE_BODY.failure(where="quote offset 0x030", found=f"body type {value} in a quote of {tee.name}", expected="a body of its TEE")
+        raise QUOTE_BODY.failure(
+            where="quote offset 0x030", found=f"body type {value} in a quote of {tee.name}", expected="a body of its TEE"
+        )
     if size != BODY_SIZES[body_type]:
         raise QUOTE_BODY.failure(
             where="quote offset 0x032", found=f"{size} bytes", expected=f"{BODY_SIZES[body_type]} bytes for type {value}"
@@ -245,7 +247,9 @@ def _certification(auth: _Auth) -> Certification:
     kind = CertificationType(value)
     size = auth.uint(4, "length of the certification data")
     if size != auth.left:
-        raise QUOTE_FORM.failure(where=auth.where(-4), found=f"{size} bytes of certification data", expected=f"{auth.left}, all that is left")
+        raise QUOTE_FORM.failure(
+            where=auth.where(-4), found=f"{size} bytes of certification data", expected=f"{auth.left}, all that is left"
+        )
     if kind >= CertificationType.PCK_LEAF:
         # Writers end the PEM with NUL bytes, as C strings end (seen on every platform); nothing may follow them.
         return Certification(kind, auth.take(size, "certification data").rstrip(b"\0"), b"", b"")

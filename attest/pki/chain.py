@@ -178,6 +178,7 @@ def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...],
 class KeyType(Enum):
     """The keys that vendors use, and with them the one signature algorithm of each."""
 
+    P256 = "EC secp256r1"  # signs with ECDSA and SHA-256
     P384 = "EC secp384r1"  # signs with ECDSA and SHA-384
     RSA4096 = "RSA 4096"  # signs with RSASSA-PSS, SHA-384, MGF1 with SHA-384, 48 bytes of salt
 
@@ -201,6 +202,9 @@ NVIDIA_DEVICE: Final = ChainProfile("nvidia-device", (KeyType.P384,) * 5)
 NVIDIA_RIM: Final = ChainProfile("nvidia-rim", (KeyType.P384,) * 4)
 AMD_VCEK: Final = ChainProfile("amd-vcek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
 AMD_VLEK: Final = ChainProfile("amd-vlek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
+# Intel SGX PCK Certificate and CRL Profile Specification; Intel SGX and TDX Provisioning Certification Service API version 4.
+INTEL_PCK: Final = ChainProfile("intel-pck", (KeyType.P256,) * 3)
+INTEL_TCB_SIGNING: Final = ChainProfile("intel-tcb-signing", (KeyType.P256,) * 2)
 
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
 
@@ -287,11 +291,14 @@ def _self_signed(root: x509.Certificate) -> bool:
     return is_signed_by(root, root)
 
 
+_CURVES: Final[dict[type[ec.EllipticCurve], KeyType]] = {ec.SECP256R1: KeyType.P256, ec.SECP384R1: KeyType.P384}
+
+
 def key_type(certificate: x509.Certificate) -> KeyType | None:
     """The type of a certificate's key, or None when it is none that vendors use."""
     key = certificate.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
-        return KeyType.P384
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(type(key.curve))
     if isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096:
         return KeyType.RSA4096
     return None
@@ -308,7 +315,10 @@ def require_signature_algorithm(
 ) -> None:
     """The one algorithm that a key type signs with, parameters included (RFC 5758 section 3.2, RFC 4055 section 3.1)."""
     oid = signed.signature_algorithm_oid
-    if issuer_key is KeyType.P384:
+    if issuer_key is KeyType.P256:
+        good = oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
+        expected = "ECDSA with SHA-256"
+    elif issuer_key is KeyType.P384:
         good = oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
         expected = "ECDSA with SHA-384"
     else:

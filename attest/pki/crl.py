@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import InitVar, dataclass
 from datetime import datetime
 from typing import Final
 
@@ -85,27 +86,64 @@ def check_crl(der: bytes, *, issuer: x509.Certificate, subjects: Sequence[x509.C
     Raises MalformedError; NotAuthenticError for issuer, signature, extension and revocation; CannotDecideError for scope and freshness;
     ValueError for a naive ``at`` or no subjects.
     """
-    at = require_aware(at)
-    if not subjects:
-        raise ValueError("no subjects")
-    crl = _load(der, name)
+    return read_crl(der, issuer=issuer, name=name).answer(subjects, at=at)
+
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticCrl:
+    """A CRL that its issuer signed: what is left to judge is time and which certificates are asked about. Made by :func:`read_crl`.
+
+    revoked      serial numbers of all entries
+    this_update  from when it speaks, and
+    next_update  until when it may be relied on, exclusive (aware UTC; None when it does not say, and then it can never be relied on)
+    digest       hex SHA-256 of the DER bytes
+    """
+
+    crl: x509.CertificateRevocationList
+    issuer: x509.Certificate
+    name: str
+    revoked: frozenset[int]
+    this_update: datetime
+    next_update: datetime | None
+    digest: str
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("AuthenticCrl is made by read_crl() only")
+
+    def answer(self, subjects: Sequence[x509.Certificate], *, at: datetime) -> RevocationAnswer:
+        """Steps 5 to 7 of :func:`check_crl`, with its errors."""
+        at = require_aware(at)
+        if not subjects:
+            raise ValueError("no subjects")
+        for subject in subjects:
+            _require_good(self.crl, subject, self.name)
+        begin, end = self.this_update, self.next_update
+        if end is None:
+            raise NEXT_UPDATE.failure(where=self.name, found="no nextUpdate", expected="a nextUpdate")
+        if at < begin:
+            raise FUTURE.failure(where=self.name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
+        if at >= end:
+            raise STALE.failure(where=self.name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
+        return RevocationAnswer(begin, end, self.digest, common_name(self.issuer.subject))
+
+
+def read_crl(der: bytes, *, issuer: x509.Certificate, name: str) -> AuthenticCrl:
+    """Steps 1 to 4 of :func:`check_crl`, with its errors. ``issuer`` must come from a verified chain."""
+    crl = load_crl(der, name)
     _require_issuer(crl, issuer, name)
     _require_signature(crl, issuer, name)
     _require_known_extensions(crl, name)
-    for subject in subjects:
-        _require_good(crl, subject, name)
-    begin = crl.last_update_utc
-    end = crl.next_update_utc
-    if end is None:
-        raise NEXT_UPDATE.failure(where=name, found="no nextUpdate", expected="a nextUpdate")
-    if at < begin:
-        raise FUTURE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
-    if at >= end:
-        raise STALE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
-    return RevocationAnswer(begin, end, sha256(der).hex(), common_name(issuer.subject))
+    revoked = frozenset(entry.serial_number for entry in crl)
+    return AuthenticCrl(crl, issuer, name, revoked, crl.last_update_utc, crl.next_update_utc, sha256(der).hex(), _SEAL)
 
 
-def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
+def load_crl(der: bytes, name: str) -> x509.CertificateRevocationList:
+    """One DER CRL, read as a whole. Unverified. Raises MalformedError."""
     bounded(der, limits.MAX_CRL_BYTES, name)
     try:
         crl = x509.load_der_x509_crl(der)
@@ -138,7 +176,7 @@ def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certifi
     kind = key_type(issuer)
     key = issuer.public_key()
     if kind is None or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an EC secp384r1 or RSA 4096 key")
+        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an EC secp256r1, EC secp384r1 or RSA 4096 key")
     require_signature_algorithm(crl, kind, ALGORITHM, name)
     try:
         good = crl.is_signature_valid(key)
