@@ -115,8 +115,8 @@ def _body(name: str, origin: Origin, anchors: tuple[tuple[Role, Anchor], ...]) -
 
 # AMD: SPKI of the ARK certificates, one per product line (computed from the certificates that the verifiers of the field carry;
 # AMD 57230, "Versioned Chip Endorsement Key Certificate and KDS Interface"). NVIDIA: SPKI of the two root certificates that
-# NVIDIA's own verifier ships (nv-local-gpu-verifier 2.7.3, verifier/certs). Intel: SPKI of the one
-# root of SGX and TDX (Intel SGX PCK Certificate and CRL Profile Specification; its SHA-384 over the uncompressed point is Intel's root_key_id).
+# NVIDIA's own verifier ships (nv-local-gpu-verifier 2.7.3, verifier/certs). Intel: SPKI of the one root of
+# SGX and TDX (Intel SGX PCK Certificate and CRL Profile Specification).
 PRODUCTION_ANCHORS: Final[tuple[tuple[Role, Anchor], ...]] = (
     (Role.NVIDIA_DEVICE, Anchor("NVIDIA Device Identity CA", "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4")),
     (Role.NVIDIA_RIM, Anchor("NVIDIA CoRIM signing Root CA", "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3")),

@@ -80,6 +80,10 @@ class Reader:
         self._offset += size
         return view
 
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes, or fewer at the end, without reading them."""
+        return bytes(self._data[self._offset : self._offset + size])
+
     def bytes(self, size: int, field: str) -> bytes:
         """The next ``size`` bytes."""
         return bytes(self._take(size, field))

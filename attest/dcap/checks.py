@@ -32,6 +32,13 @@ QUOTE_VERSION: Final = Check(
 QUOTE_BODY: Final = Check(
     "dcap.quote-body", "Type and size of the quote body", _QUOTE4, Outcome.MALFORMED, "the body type and its size must belong together"
 )
+TEE: Final = Check(
+    "dcap.tee",
+    "Quote of this kind of TEE",
+    f"{_QUOTE}, tee_type",
+    Outcome.MALFORMED,
+    "quotes of TDX guests are of the kind tdx, those of SGX enclaves of the kind sgx",
+)
 KEY_TYPE: Final = Check(
     "dcap.key-type", "Type of the attestation key", _QUOTE, Outcome.MALFORMED, "only ECDSA P-256 attestation keys are certified by Intel"
 )
@@ -193,7 +200,7 @@ QUOTE_CHECKS: Final = (QUOTE_FORM, QUOTE_VERSION, QUOTE_BODY, KEY_TYPE, VENDOR, 
 """What parsing refuses."""
 
 DCAP_CHECKS: Final = (
-    *QUOTE_CHECKS, PCK_CERTIFICATE, PCK_ROLE, PCK_CHAIN, PCK_EXTENSION, PCK_CERTIFIED,
+    *QUOTE_CHECKS, TEE, PCK_CERTIFICATE, PCK_ROLE, PCK_CHAIN, PCK_EXTENSION, PCK_CERTIFIED,
     QE_REPORT_SIGNATURE, ATTESTATION_KEY, QUOTE_SIGNATURE,
     TCB_INFO, TCB_INFO_TEE, FMSPC, PCE_ID, QE_IDENTITY, QE_IDENTITY_TEE, COLLATERAL_FORM, SIGNER_ROLE, SIGNER_CHAIN,
     TCB_INFO_SIGNATURE, QE_IDENTITY_SIGNATURE, CRL_FORM, ROOT_CRL, PCK_CRL, TCB_INFO_TIME, QE_IDENTITY_TIME,

@@ -51,6 +51,7 @@ from attest.dcap.checks import (
     TCB_LEVEL,
     TCB_REVOKED,
     TDX_MODULE,
+    TEE,
 )
 from attest.dcap.documents import QeIdentity, TcbInfo, read_qe_identity, read_tcb_info
 from attest.dcap.endorsements import (
@@ -101,9 +102,9 @@ class VerifiedQuote:
 
 
 def verify_quote(
-    data: bytes, *, certificates: bytes | None, trust: TrustStore, collateral: Collateral, at: datetime, checklist: Checklist
+    data: bytes, *, tee: Tee, certificates: bytes | None, trust: TrustStore, collateral: Collateral, at: datetime, checklist: Checklist
 ) -> VerifiedQuote:
-    """Verify a quote at ``at`` (aware).
+    """Verify a quote of a ``tee`` at ``at`` (aware).
 
     certificates   PCK chain in PEM for a quote that only names its PCK certificate; None takes it from the collateral
     checklist      of the kind; gets a result for every check of :data:`attest.dcap.checks.DCAP_CHECKS`, and of TDX_CHECKS for TDX
@@ -117,6 +118,7 @@ def verify_quote(
     quote = parse(data)  # (1)
     for check in QUOTE_CHECKS:
         checklist.passed(check)
+    checklist.require(TEE, quote.tee is tee, where="quote offset 0x004", found=quote.tee.name, expected=tee.name)
     pck = _pck(quote, certificates, trust, collateral, at, checklist)  # (2)
     _signatures(quote, pck, checklist)  # (3)
     info, info_signer = _tcb_info(quote, pck.platform, trust, collateral, at, checklist)  # (4)
