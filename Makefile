@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check corpus flips bench lock clean setup
+.PHONY: help demo test check corpus flips bench docs-check lock clean setup
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 setup: $(STAMP)  ## the virtual environment, every package pinned by hash
 
 demo: $(STAMP)  ## real evidence judged, a key released to a simulated node, the release audited offline
-	$(BIN)/python demo/demo.py
+	@$(BIN)/python tests/documents.py docs/tutorial.md --show --into build/demo
 
 test: check  ## what CI runs: checks and all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
@@ -44,6 +44,9 @@ flips: $(STAMP)  ## every bit flip, truncation and extension of the accepted fix
 
 bench: $(STAMP)  ## time of verification, decision and the whole command beside the bare signature checks
 	$(BIN)/python -m pytest -q -p no:xdist tests/bench --benchmark-enable
+
+docs-check: $(STAMP)  ## every command block of the docs, held to its stated exit code
+	$(BIN)/python tests/documents.py docs/tutorial.md docs/policies.md docs/audit.md
 
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/run.txt

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, Generic, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Final, Generic, Literal, Protocol, TypeVar, get_type_hints
 
 from attest import limits
 from attest.checks import Check, Checklist, CheckResult
@@ -110,13 +110,18 @@ def declared(claims: type[ClaimSet]) -> Mapping[str, tuple[object, ClaimInfo]]:
 
     Raises TypeError for a field without a :class:`ClaimInfo`.
     """
-    found: dict[str, tuple[object, ClaimInfo]] = {}
-    for name, hint in get_type_hints(claims, include_extras=True).items():
-        metadata: tuple[object, ...] = getattr(hint, "__metadata__", ())
-        if len(metadata) != 1 or not isinstance(metadata[0], ClaimInfo):
-            raise TypeError(f"{claims.__name__}.{name} has no ClaimInfo")
-        found[name] = (hint.__origin__, metadata[0])
-    return MappingProxyType(found)
+    if claims not in _DECLARED:
+        found: dict[str, tuple[object, ClaimInfo]] = {}
+        for name, hint in get_type_hints(claims, include_extras=True).items():
+            metadata: tuple[object, ...] = getattr(hint, "__metadata__", ())
+            if len(metadata) != 1 or not isinstance(metadata[0], ClaimInfo):
+                raise TypeError(f"{claims.__name__}.{name} has no ClaimInfo")
+            found[name] = (hint.__origin__, metadata[0])
+        _DECLARED[claims] = MappingProxyType(found)
+    return _DECLARED[claims]
+
+
+_DECLARED: Final[dict[type[ClaimSet], Mapping[str, tuple[object, ClaimInfo]]]] = {}  # classes do not change once they are read
 
 
 # -- evidence -------------------------------------------------------------------------------------------------------------
@@ -198,6 +203,24 @@ class Collateral:
     def of_type(self, wanted: CollateralType) -> tuple[CollateralItem, ...]:
         """Items of one type, in order."""
         return tuple(item for item in self.items if item.type is wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A piece of collateral that is missing, and where its publisher has it. Computed from *unverified* evidence.
+
+    ``host`` is one of the few that the kind names in its code; ``path`` begins with "/" . ``body`` makes it a POST of ``media_type``.
+    ``form`` says how the answer carries the piece: as it is, as a DER certificate that is kept as PEM, or as base64 in the member
+    "rim" of a JSON object whose "id" is the name.
+    """
+
+    type: CollateralType
+    name: str
+    host: str
+    path: str
+    body: bytes = b""
+    media_type: str = ""
+    form: Literal["raw", "der-certificate", "rim-json"] = "raw"
 
 
 # -- verified -------------------------------------------------------------------------------------------------------------
@@ -344,6 +367,13 @@ class Kind(Protocol):
 
     def inspect(self, evidence: Evidence) -> Mapping[str, str]:
         """Field name to readable value of the *unverified* report, for people. Raises MalformedError."""
+        ...
+
+    def wanted(self, evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
+        """What the vendor publishes for this *unverified* evidence and the collateral does not have. May want more once that is there.
+
+        Raises MalformedError for evidence that cannot be read.
+        """
         ...
 
     def verify(self, evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[Claims]:

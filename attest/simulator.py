@@ -51,7 +51,7 @@ class SimulatedVendors:
     amd: SimulatedAmd
 
     @classmethod
-    def create(cls, *, at: datetime, gpus: int = 8, product: AmdProduct = AmdProduct.MILAN) -> SimulatedVendors:
+    def create(cls, *, at: datetime, gpus: int = 8, product: AmdProduct = AmdProduct.GENOA) -> SimulatedVendors:
         """New authorities, valid from the day before ``at`` (aware). Takes seconds: the AMD keys are RSA-4096."""
         return cls(SimulatedNvidia.create(at=at, gpus=gpus), SimulatedAmd.create(product, at=at))
 
@@ -83,7 +83,7 @@ class SimulatedNode:
     guest: SnpClaims | None
 
     @classmethod
-    def of(cls, *, gpus: int = 8, product: AmdProduct = AmdProduct.MILAN) -> SimulatedNode:
+    def of(cls, *, gpus: int = 8, product: AmdProduct = AmdProduct.GENOA) -> SimulatedNode:
         """A sound node with ``gpus`` distinct GPUs."""
         return cls(tuple(SimulatedGpu(gpu=number) for number in range(gpus)), default_claims(product))
 

@@ -126,7 +126,7 @@ def bounded(data: bytes, limit: int, name: str) -> bytes:
 
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*\Z")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*\Z")
-_PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\r\n]+?)-----END \1-----[ \t]*(?:\r?\n|\Z)")
+_PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END \1-----[ \t]*(?:\r?\n|\Z)")
 
 
 def utf8(data: bytes, name: str) -> str:
@@ -197,7 +197,7 @@ def pem_blocks(data: bytes, label: str, name: str, *, most: int) -> tuple[bytes,
             _fail("pem", f"{name} is not a sequence of PEM {label} blocks", where=f"offset {position}")
         if len(blocks) == most:
             _fail("pem", f"{name} has too many PEM blocks", expected=f"at most {most}")
-        body = re.sub(rb"\s", b"", match[2]).decode()
+        body = match[2].translate(None, b"\r\n").decode()
         blocks.append(base64_bytes(body, f"{name}, block {len(blocks)}"))
         position = match.end()
     if not blocks:

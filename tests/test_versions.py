@@ -32,7 +32,7 @@ def test_packing(form, text, number):
         lambda text: " " + text,
         lambda text: "v" + text,
         lambda text: "-" + text,
-        lambda text: text.rpartition(".")[0],
+        lambda text: text.partition(".")[0],
         lambda text: text.replace(".", "..", 1),
         lambda text: text.replace("0", "\uff10", 1).replace("1", "\uff11", 1),
         lambda text: text.replace("9F", "9f") if "9F" in text else text + "f",
@@ -56,3 +56,9 @@ def test_order(left, right):
     for form in (VersionForm.THREE_PARTS, VersionForm.THREE_BYTES):
         numbers = [form.pack(".".join(str(part) for part in parts)) for parts in (left, right)]
         assert (numbers[0] < numbers[1]) is (left < right)
+
+
+def test_a_driver_version_of_two_parts_orders_as_if_a_third_were_zero():
+    assert VersionForm.THREE_PARTS.pack("590.12") == VersionForm.THREE_PARTS.pack("590.12.0")
+    assert VersionForm.THREE_BYTES.pack("1.55") is None
+    assert VersionForm.FIVE_BYTES.pack("96.00.9F.00") is None

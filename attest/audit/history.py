@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class LedgerReport:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Everything that is not as it should be; empty exactly when all is proved."""
-        links = (reason.about(f"entry {item.index}") for item in self.releases if item.report for reason in item.report.reasons)
+        links = (_of_entry(item.index, reason) for item in self.releases if item.report for reason in item.report.reasons)
         return (*self.findings, *links)
 
     @property
@@ -63,6 +63,10 @@ class LedgerReport:
     def exit_code(self) -> int:
         """Process exit status: 0 only when proved."""
         return 0 if self.proved else EXIT_CODES[worst([reason.outcome for reason in self.reasons] or [Outcome.CANNOT_DECIDE])]
+
+
+def _of_entry(index: int, reason: Reason) -> Reason:
+    return replace(reason, subject=f"entry {index}, {reason.subject}" if reason.subject else f"entry {index}")
 
 
 def audit_ledger(public: Path, records: Path, *, trust: TrustStore, vkey: str, issuer_key: IssuerKey | None) -> LedgerReport:
@@ -166,7 +170,7 @@ class _Audit:
         latest: datetime | None = None
         for item in everything:
             # Releases of several processes are logged in the order in which they finish.
-            if latest is not None and item.released_at < latest - limits.MAX_CLOCK_SKEW:
+            if latest is not None and latest - item.released_at > limits.MAX_CLOCK_SKEW:
                 self._findings.append(
                     FORWARD.reason(
                         subject=f"entry {item.index}", found=format_time(item.released_at), expected=f"not before {format_time(latest)}"

@@ -331,13 +331,16 @@ def times(replay: Replay) -> str:
     shown = " <= ".join(format_time(time) for time in (challenged, decided, issued, released))
     # Broker and verifier may be two machines, whose clocks differ.
     skew = limits.MAX_CLOCK_SKEW
+    # Differences, not sums: any two times have one, but the first and the last that can be written have no neighbours.
     TIMES.require(
-        challenged - skew <= decided and timedelta(0) <= issued - decided <= limits.MAX_TOKEN_LIFE and issued - skew <= released,
+        challenged - decided <= skew and timedelta(0) <= issued - decided <= limits.MAX_TOKEN_LIFE and issued - released <= skew,
         found=shown,
         expected="challenge, decision, token, release, one after the other",
     )
     TIMES.require(
-        challenged - skew <= released < challenged + limits.CHALLENGE_LIFE, found=shown, expected="a release while the challenge was valid"
+        challenged - released <= skew and released - challenged < limits.CHALLENGE_LIFE,
+        found=shown,
+        expected="a release while the challenge was valid",
     )
     return shown
 
@@ -369,7 +372,7 @@ def checkpoint(replay: Replay) -> str:
     """The checkpoint is signed by the ledger's key, and is of the ledger that the record names."""
     verified = verify_checkpoint(_receipt(replay, CHECKPOINT).checkpoint, key=VerifierKey.parse(replay.vkey))
     CHECKPOINT.require(verified.origin == replay.record.origin, found=replay.record.origin, expected=verified.origin)
-    return f"{verified.origin}, {verified.size} entries; witnesses: none"
+    return f"{verified.origin}, tree size {verified.size}; witnesses: none"
 
 
 def ledger_key(replay: Replay) -> str:

@@ -85,7 +85,7 @@ def _link(check: Check, rests_on: str, work: Callable[[Replay], str], replay: Re
     except AttestError as error:
         reason = error.reasons[0]
         status = LinkStatus.NOT_CHECKED if reason.outcome is Outcome.CANNOT_DECIDE else LinkStatus.BROKEN
-        return AuditLink(check, status, rests_on, "", reason.about(check.title))
+        return AuditLink(check, status, rests_on, "", reason)
 
 
 def _token(record: Record, issuer_key: IssuerKey | None) -> ReleaseToken | AttestError:

@@ -172,7 +172,8 @@ def require_not_revoked(crls: Sequence[AuthenticCrl], chain: IntelChain, subject
     until: datetime | None = None
     for crl in crls:
         if any(chain.serials[index] in crl.revoked for index in subjects):
-            crl.answer([chain.chain.certificates[index] for index in subjects], at=at)
+            for index in subjects:
+                crl.require_good(chain.chain.certificates[index])
             raise AssertionError("a revoked certificate has a good answer")
         end = crl.next_update
         if end is not None and crl.this_update <= at < end:

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -93,21 +94,27 @@ def _require_names(chain: tuple[x509.Certificate, ...], name: str) -> ChainProfi
     """The profile that the leaf's common name stands for."""
     for index, certificate in enumerate(chain):
         require_readable(certificate, f"{name}, certificate {index}")
-    places = tuple(place(name, index, certificate) for index, certificate in enumerate(chain))
-    for certificate, where in zip(chain, places, strict=True):
-        attributes = [(item.oid, item.value) for item in certificate.subject if item.oid != NameOID.COMMON_NAME]
-        NAME.require(
-            len(attributes) == len(_ORGANISATION) and frozenset(attributes) == _ORGANISATION,
-            where=where,
-            found=short(certificate.subject.rfc4514_string()),
-            expected="the organisation of AMD SEV",
-        )
+        if not _is_of_amd(certificate):
+            raise NAME.failure(
+                where=place(name, index, certificate),
+                found=short(certificate.subject.rfc4514_string()),
+                expected="the organisation of AMD SEV",
+            )
     leaf, intermediate, root = (common_name(certificate.subject) for certificate in chain)
-    NAME.require(leaf in _SIGNERS, where=places[0], found=leaf, expected=" or ".join(_SIGNERS))
+    if leaf not in _SIGNERS:
+        raise NAME.failure(where=place(name, 0, chain[0]), found=leaf, expected=" or ".join(_SIGNERS))
     ark = _ARK.match(root)
     if ark is None:
-        raise NAME.failure(where=places[2], found=root, expected="ARK- and the product")
+        raise NAME.failure(where=place(name, 2, chain[2]), found=root, expected="ARK- and the product")
     profile, pattern = _SIGNERS[leaf]
     expected = pattern.format(ark[1])
-    NAME.require(intermediate == expected, where=places[1], found=intermediate, expected=expected)
+    if intermediate != expected:
+        raise NAME.failure(where=place(name, 1, chain[1]), found=intermediate, expected=expected)
     return profile
+
+
+@lru_cache(maxsize=256)
+def _is_of_amd(certificate: x509.Certificate) -> bool:
+    """Whether the subject, common name apart, is the organisation of AMD SEV, each part once."""
+    attributes = [(item.oid, item.value) for item in certificate.subject if item.oid != NameOID.COMMON_NAME]
+    return len(attributes) == len(_ORGANISATION) and frozenset(attributes) == _ORGANISATION

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -68,6 +69,16 @@ def load_certificates(pem: bytes, name: str, *, most: int) -> tuple[x509.Certifi
 
 def require_readable(certificate: x509.Certificate, name: str) -> None:
     """Read every part that verification reads later. Raises MalformedError."""
+    unreadable = _unreadable(certificate)
+    if unreadable is not None:
+        found, expected = unreadable
+        raise MALFORMED.failure(where=name, found=found, expected=expected)
+
+
+# Asked at every door that a certificate passes through; the answer depends on its bytes alone.
+@lru_cache(maxsize=256)
+def _unreadable(certificate: x509.Certificate) -> tuple[str, str] | None:
+    """What is wrong, and what should be there; None when everything can be read."""
     try:
         version = certificate.version
         _ = (
@@ -82,11 +93,12 @@ def require_readable(certificate: x509.Certificate, name: str) -> None:
         )
         whole = whole_octets(certificate.public_bytes(serialization.Encoding.DER), certificate.signature)
     except PARSE_ERRORS as error:
-        raise MALFORMED.failure(where=name, found=short(str(error))) from None
+        return short(str(error)), ""
     if not whole:
-        raise MALFORMED.failure(where=name, found="a signature with unused bits", expected="a signature of whole octets")
+        return "a signature with unused bits", "a signature of whole octets"
     if version is not x509.Version.v3:
-        raise MALFORMED.failure(where=name, found=f"version {version.name}", expected="version v3")
+        return f"version {version.name}", "version v3"
+    return None
 
 
 def whole_octets(der: bytes, signature: bytes) -> bool:
@@ -159,7 +171,8 @@ def require_valid(certificate: x509.Certificate, at: datetime, *, not_yet: Check
 
 def short(text: str) -> str:
     """Untrusted text, printable and of bounded length."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= 120 else text[:117] + "..."
 
 

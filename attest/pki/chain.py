@@ -161,7 +161,12 @@ class VerifiedChain:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Hex SHA-256 of each certificate's DER, leaf first."""
-        return tuple(certificate.fingerprint(hashes.SHA256()).hex() for certificate in self.certificates)
+        return tuple(_fingerprint(certificate) for certificate in self.certificates)
+
+
+@lru_cache(maxsize=512)
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...], anchor: Anchor) -> VerifiedChain:
@@ -214,45 +219,75 @@ def verify_chain(
 ) -> VerifiedChain:
     """Verify a chain, leaf first and root last, at ``at`` (aware). ``name`` says which chain, for messages.
 
-    1. exact length  2. each issued by the next, by name  3. root key pinned  4. key types and signature algorithms  5. validity
-    6. CA constraints, path lengths, critical extensions  7. signatures, the root's own included
+    1. exact length  2. leaf issued by the first authority, by name
+    3. the authorities: each issued by the next, by name; root key pinned; key types and signature algorithms; CA constraints, path
+       lengths, critical extensions; signatures, the root's own included
+    4. the leaf: key type and signature algorithm  5. validity of every certificate
+    6. the leaf: constraints, critical extensions, signature
 
     Raises NotAuthenticError with the check that failed and the index of the certificate (the leaf is 0), MalformedError for a certificate
     that cannot be read, ValueError for a naive ``at``.
     """
     at = require_aware(at)
     chain = tuple(certificates)
-    last = len(profile.keys) - 1
-    LENGTH.require(len(chain) == last + 1, where=name, found=f"{len(chain)} certificates", expected=f"{last + 1}")  # (1)
-    for index, certificate in enumerate(chain):
+    LENGTH.require(len(chain) == len(profile.keys), where=name, found=f"{len(chain)} certificates", expected=f"{len(profile.keys)}")  # (1)
+    leaf = chain[0]
+    require_readable(leaf, f"{name}, certificate 0")
+    where = place(name, 0, leaf)
+    _require_link(leaf, chain[1], where)  # (2)
+    anchor = _verify_authorities(chain[1:], profile, tuple(anchors), name)  # (3)
+    _require_key(leaf, profile.keys[0], where)  # (4)
+    require_signature_algorithm(leaf, profile.keys[1], ALGORITHM, where)
+    for index, certificate in enumerate(chain):  # (5)
+        require_valid(certificate, at, not_yet=NOT_YET_VALID, expired=EXPIRED, where=place(name, index, certificate))
+    _require_leaf(leaf, profile, where)  # (6)
+    _require_known_extensions(leaf, where)
+    _require_signature(leaf, chain[1], 0, where)
+    return _conclude(profile, chain, anchor)
+
+
+# Nothing here depends on the time, and the same few authorities come with every piece of evidence: remembered by their bytes.
+@lru_cache(maxsize=256)
+def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: ChainProfile, anchors: tuple[Anchor, ...], name: str) -> Anchor:
+    """Everything about the certificates above the leaf but their validity. Returns the pin that the root matches."""
+    last = len(authorities) - 1
+    for index, certificate in enumerate(authorities, 1):
         require_readable(certificate, f"{name}, certificate {index}")
-    places = tuple(place(name, index, certificate) for index, certificate in enumerate(chain))
-    for index, where in enumerate(places):  # (2)
-        _require_link(chain[index], chain[min(index + 1, last)], where)
-    anchor = _require_anchor(chain[-1], anchors, places[-1])  # (3)
-    for index, where in enumerate(places):  # (4)
-        _require_key(chain[index], profile.keys[index], where)
+    places = tuple(place(name, index, certificate) for index, certificate in enumerate(authorities, 1))
     for index, where in enumerate(places):
-        require_signature_algorithm(chain[index], profile.keys[min(index + 1, last)], ALGORITHM, where)
-    for certificate, where in zip(chain, places, strict=True):  # (5)
-        require_valid(certificate, at, not_yet=NOT_YET_VALID, expired=EXPIRED, where=where)
-    _require_leaf(chain[0], profile, places[0])  # (6)
-    for index in range(1, last + 1):
-        _require_issuer(chain[index], below=index - 1, where=places[index])
-    for certificate, where in zip(chain, places, strict=True):
-        unknown = unknown_critical(certificate.extensions, BASIC)
-        CRITICAL.require(not unknown, where=where, found=f"critical extension {unknown}", expected="none that is unknown")
-    ROOT_SIGNATURE.require(  # (7)
-        _self_signed(chain[-1]), where=places[-1], found="a signature that the root's key did not make", expected="a self-signed root"
+        _require_link(authorities[index], authorities[min(index + 1, last)], where)
+    anchor = _require_anchor(authorities[-1], anchors, places[-1])
+    for index, where in enumerate(places):
+        _require_key(authorities[index], profile.keys[index + 1], where)
+    for index, where in enumerate(places):
+        require_signature_algorithm(authorities[index], profile.keys[min(index + 2, last + 1)], ALGORITHM, where)
+    for index, where in enumerate(places):
+        _require_issuer(authorities[index], below=index, where=where)
+        _require_known_extensions(authorities[index], where)
+    # Without its own signature everything in the root but the pinned key could be somebody's invention.
+    ROOT_SIGNATURE.require(
+        is_signed_by(authorities[-1], authorities[-1]),
+        where=places[-1],
+        found="a signature that the root's key did not make",
+        expected="a self-signed root",
     )
     for index, where in enumerate(places[:-1]):
-        SIGNATURE.require(
-            is_signed_by(chain[index], chain[index + 1]),
-            where=where,
-            found="a signature that its issuer's key did not make",
-            expected=f"a signature by certificate {index + 1}",
-        )
-    return _conclude(profile, chain, anchor)
+        _require_signature(authorities[index], authorities[index + 1], index + 1, where)
+    return anchor
+
+
+def _require_known_extensions(certificate: x509.Certificate, where: str) -> None:
+    unknown = unknown_critical(certificate.extensions, BASIC)
+    CRITICAL.require(not unknown, where=where, found=f"critical extension {unknown}", expected="none that is unknown")
+
+
+def _require_signature(certificate: x509.Certificate, issuer: x509.Certificate, index: int, where: str) -> None:
+    SIGNATURE.require(
+        is_signed_by(certificate, issuer),
+        where=where,
+        found="a signature that its issuer's key did not make",
+        expected=f"a signature by certificate {index + 1}",
+    )
 
 
 def _require_link(certificate: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
@@ -280,15 +315,6 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True
-
-
-@lru_cache(maxsize=32)
-def _self_signed(root: x509.Certificate) -> bool:
-    """The root's own signature: without it everything in the root but the pinned key could be somebody's invention.
-
-    Remembered by the certificate's bytes. It is a pure function, and the same few roots come with every piece of evidence.
-    """
-    return is_signed_by(root, root)
 
 
 _CURVES: Final[dict[type[ec.EllipticCurve], KeyType]] = {ec.SECP256R1: KeyType.P256, ec.SECP384R1: KeyType.P384}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -86,7 +87,10 @@ def check_crl(der: bytes, *, issuer: x509.Certificate, subjects: Sequence[x509.C
     Raises MalformedError; NotAuthenticError for issuer, signature, extension and revocation; CannotDecideError for scope and freshness;
     ValueError for a naive ``at`` or no subjects.
     """
-    return read_crl(der, issuer=issuer, name=name).answer(subjects, at=at)
+    at = require_aware(at)
+    if not subjects:
+        raise ValueError("no subjects")
+    return _verified(der, issuer, tuple(subjects), name).speaking(at)
 
 
 _SEAL: Final = object()
@@ -115,13 +119,12 @@ class AuthenticCrl:
         if seal is not _SEAL:
             raise TypeError("AuthenticCrl is made by read_crl() only")
 
-    def answer(self, subjects: Sequence[x509.Certificate], *, at: datetime) -> RevocationAnswer:
-        """Steps 5 to 7 of :func:`check_crl`, with its errors."""
-        at = require_aware(at)
-        if not subjects:
-            raise ValueError("no subjects")
-        for subject in subjects:
-            _require_good(self.crl, subject, self.name)
+    def require_good(self, subject: x509.Certificate) -> None:
+        """Steps 5 and 6 of :func:`check_crl`, with its errors."""
+        _require_good(self.crl, subject, self.name)
+
+    def speaking(self, at: datetime) -> RevocationAnswer:
+        """Step 7 of :func:`check_crl`, with its errors; what it says of certificates must have been asked before."""
         begin, end = self.this_update, self.next_update
         if end is None:
             raise NEXT_UPDATE.failure(where=self.name, found="no nextUpdate", expected="a nextUpdate")
@@ -140,6 +143,16 @@ def read_crl(der: bytes, *, issuer: x509.Certificate, name: str) -> AuthenticCrl
     _require_known_extensions(crl, name)
     revoked = frozenset(entry.serial_number for entry in crl)
     return AuthenticCrl(crl, issuer, name, revoked, crl.last_update_utc, crl.next_update_utc, sha256(der).hex(), _SEAL)
+
+
+# Everything that does not depend on the time, remembered by the bytes: one CRL answers for a whole fleet.
+@lru_cache(maxsize=64)
+def _verified(der: bytes, issuer: x509.Certificate, subjects: tuple[x509.Certificate, ...], name: str) -> AuthenticCrl:
+    """An authentic CRL on which no subject is."""
+    crl = read_crl(der, issuer=issuer, name=name)
+    for subject in subjects:
+        crl.require_good(subject)
+    return crl
 
 
 def load_crl(der: bytes, name: str) -> x509.CertificateRevocationList:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -18,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, OCSPExtensi
 from attest import limits
 from attest.checks import Check
 from attest.crypto import same, sha256, verify_p384_der
-from attest.errors import Outcome
+from attest.errors import AttestError, Outcome
 from attest.pki.certificate import (
     BASIC,
     PARSE_ERRORS,
@@ -172,14 +174,14 @@ def check_ocsp(
     chain = tuple(anchors_chain)
     if (subject, issuer) not in tuple(pairwise(chain)):
         raise ValueError("subject and issuer are not neighbours in the verified chain")
-    response = _load(der, name)
-    statement = _require_statement(response, subject, issuer, name)
-    responder = _require_responder(response, subject, issuer, name)
-    _require_signature(response, responder, name)
-    _require_extensions(response, nonce, name)
-    _require_not_revoked(statement, subject, name)
-    begin = statement.this_update_utc
-    end = statement.next_update_utc
+    if nonce is None:
+        try:
+            answer = _remembered(der, subject, issuer)
+        except AttestError:
+            answer = _authenticate(der, subject, issuer, None, name)  # refusals are not remembered, and name what was judged
+    else:
+        answer = _authenticate(der, subject, issuer, nonce, name)
+    begin, end, responder = answer.begin, answer.end, answer.responder
     if end is None:
         raise NEXT_UPDATE.failure(where=name, found="no nextUpdate", expected="a nextUpdate")
     if at < begin:
@@ -188,9 +190,36 @@ def check_ocsp(
         raise STALE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
     where = f"{name}, responder {common_name(responder.subject)}"
     require_valid(responder, at, not_yet=RESPONDER_NOT_YET_VALID, expired=RESPONDER_EXPIRED, where=where)
-    if statement.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise UNKNOWN.failure(where=name, found=statement.certificate_status.name.lower(), expected="good")
+    if answer.status is not ocsp.OCSPCertStatus.GOOD:
+        raise UNKNOWN.failure(where=name, found=answer.status.name.lower(), expected="good")
     return RevocationAnswer(begin, end, sha256(der).hex(), common_name(responder.subject))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An authentic answer that does not say revoked; whether it is fresh and good is judged on every call."""
+
+    begin: datetime
+    end: datetime | None
+    status: ocsp.OCSPCertStatus
+    responder: x509.Certificate
+
+
+def _authenticate(der: bytes, subject: x509.Certificate, issuer: x509.Certificate, nonce: bytes | None, name: str) -> _Answer:
+    """Steps 1 to 7: everything that depends on the bytes alone and on no time."""
+    response = _load(der, name)
+    statement = _require_statement(response, subject, issuer, name)
+    responder = _require_responder(response, subject, issuer, name)
+    _require_signature(response, responder, name)
+    _require_extensions(response, nonce, name)
+    _require_not_revoked(statement, subject, name)
+    return _Answer(statement.this_update_utc, statement.next_update_utc, statement.certificate_status, responder)
+
+
+# All devices of a fleet share most answers. Certificates compare by their bytes, so the key is exactly what was verified.
+@lru_cache(maxsize=512)
+def _remembered(der: bytes, subject: x509.Certificate, issuer: x509.Certificate) -> _Answer:
+    return _authenticate(der, subject, issuer, None, "")
 
 
 def _load(der: bytes, name: str) -> ocsp.OCSPResponse:

@@ -15,9 +15,10 @@ from attest.decision import WORKLOAD, Action, Answer, PolicyIdentity
 from attest.errors import MalformedError, Reason, UsageError
 from attest.kinds import KINDS
 from attest.policy.check import FILES, Sound, examine
-from attest.policy.engine import Engine, Question, Verdict, engine_name
-from attest.policy.explain import Explainer, Request, foreign
+from attest.policy.engine import Engine, Question, engine_name
+from attest.policy.explain import Explainer, Request, foreign, malformed
 from attest.policy.finding import Finding
+from attest.policy.projection import MisfitError, Projection
 from attest.policy.schema import WORKLOAD_TYPE, Vocabulary
 
 _LARGEST: Final = max(limits.MAX_POLICY_BYTES, limits.MAX_REFERENCE_BYTES)
@@ -69,6 +70,7 @@ class Policy:
     owner: str
     warnings: tuple[Finding, ...]
     _vocabulary: Vocabulary = field(repr=False)
+    _projection: Projection = field(repr=False)
     _engine: Engine = field(repr=False)
     _explainer: Explainer = field(repr=False)
 
@@ -88,7 +90,8 @@ class Policy:
     @classmethod
     def _of(cls, files: Mapping[str, bytes], sound: Sound, warnings: tuple[Finding, ...]) -> Policy:
         vocabulary = sound.vocabulary
-        engine = Engine(sound.text, vocabulary.text, vocabulary.key_attributes())
+        projection = Projection(sound.rules, vocabulary)
+        engine = Engine(sound.text, projection.schema, vocabulary.key_attributes())
         return cls(
             files=MappingProxyType({name: bytes(files[name]) for name in FILES}),
             identity=PolicyIdentity(
@@ -105,6 +108,7 @@ class Policy:
             owner=sound.manifest.owner,
             warnings=warnings,
             _vocabulary=vocabulary,
+            _projection=projection,
             _engine=engine,
             _explainer=Explainer(engine, sound.rules, vocabulary),
         )
@@ -125,39 +129,36 @@ class Policy:
 
     def answer(self, requests: Sequence[Request], *, key: str) -> tuple[Answer, ...]:
         """One answer per request, in order. A request that cannot be asked is refused, and spoils no other."""
-        foreigners = {index for index, request in enumerate(requests) if request.principal not in self._askers(request.action)}
-        asked = [request for index, request in enumerate(requests) if index not in foreigners]
-        questions = [
-            Question(request.action.value, request.principal, self._vocabulary.attributes(request.principal, request.claims))
-            for request in asked
-        ]
-        verdicts = self._engine.ask(questions, key=key) if questions else ()
-        refused = [
-            (request, question, verdict)
-            for request, question, verdict in zip(asked, questions, verdicts, strict=True)
-            if verdict.allowed is not True
-        ]
-        reasons = iter(self._explainer.explain(refused, key=key) if refused else ())
-        pairs = iter(zip(asked, verdicts, strict=True))
-        answers = []
+        questions: list[Question] = []
+        asked: list[int] = []
+        answers: dict[int, Answer] = {}
         for index, request in enumerate(requests):
-            if index in foreigners:
-                kinds = tuple(self._vocabulary.kinds)
-                answers.append(_no(request, Verdict(allowed=False), (foreign(request.subject, request.principal, kinds),)))
+            if request.principal not in self._vocabulary.actions[request.action.value]:
+                answers[index] = _no(request, (), (foreign(request.subject, request.principal, tuple(self._vocabulary.kinds)),))
                 continue
-            _, verdict = next(pairs)
-            answers.append(_yes(request, verdict) if verdict.allowed is True else _no(request, verdict, next(reasons)))
-        return tuple(answers)
+            try:
+                attributes = self._projection.attributes(request.principal, request.claims)
+            except MisfitError as misfit:
+                answers[index] = _no(request, (), (malformed(request.subject, str(misfit)),))
+                continue
+            questions.append(Question(request.action.value, request.principal, attributes))
+            asked.append(index)
+        verdicts = self._engine.ask(questions, key=key) if questions else ()
+        refused: list[int] = []
+        for position, (index, verdict) in enumerate(zip(asked, verdicts, strict=True)):
+            request = requests[index]
+            if verdict.allowed is True:
+                answers[index] = Answer(request.action, request.subject, allowed=True, rules=verdict.rules)
+            else:
+                refused.append(position)
+        if refused:
+            told = self._explainer.explain([(requests[asked[i]], questions[i], verdicts[i]) for i in refused], key=key)
+            for position, reasons in zip(refused, told, strict=True):
+                answers[asked[position]] = _no(requests[asked[position]], verdicts[position].rules, reasons)
+        return tuple(answers[index] for index in range(len(requests)))
 
-    def _askers(self, action: Action) -> tuple[str, ...]:
-        return self._vocabulary.actions.get(action.value, ())
 
-
-def _yes(request: Request, verdict: Verdict) -> Answer:
-    return Answer(request.action, request.subject, allowed=True, rules=verdict.rules)
-
-
-def _no(request: Request, verdict: Verdict, reasons: tuple[Reason, ...]) -> Answer:
+def _no(request: Request, rules: tuple[str, ...], reasons: tuple[Reason, ...]) -> Answer:
     if not reasons:
         raise AssertionError("a refusal without a reason")
-    return Answer(request.action, request.subject, allowed=False, rules=verdict.rules, reasons=reasons)
+    return Answer(request.action, request.subject, allowed=False, rules=rules, reasons=reasons)

@@ -30,6 +30,7 @@ from attest.policy.schema import KindOfDevice, Vocabulary, version_forms, vocabu
 from attest.wire import Json, canonical_json
 
 FILES: Final = (MANIFEST, RULES, REFERENCE)
+_CONSEQUENCES: Final = ("P204", "P206")  # "is not used" is what a misspelt name looks like from the other side
 _EXACT: Final = 2**53 - 1  # RFC 8785 numbers end here
 
 
@@ -85,8 +86,10 @@ def examine(files: Mapping[str, bytes], kinds: Sequence[KindOfDevice], workload:
         if vocabulary is not None and not outside:
             findings += (_placed(finding, files[REFERENCE]) for finding in lint(rules, vocabulary))
             findings += _second_opinion(source, vocabulary, rules, findings)
-    found = tuple(sorted(dict.fromkeys(findings), key=sort_key))
-    if any(finding.severity is Severity.ERROR for finding in found) or isinstance(manifest, Finding):
+    broken = any(finding.severity is Severity.ERROR for finding in findings)
+    kept = [finding for finding in findings if not (broken and finding.code in _CONSEQUENCES)]
+    found = tuple(sorted(dict.fromkeys(kept), key=sort_key))
+    if broken or isinstance(manifest, Finding):
         return Examination(found, None)
     if source is None or reference is None or vocabulary is None:
         raise AssertionError("a policy without errors that was not read")
@@ -144,7 +147,7 @@ def _refusal(text: str) -> str:
 
 
 _ENDED: Final = "unexpected end of input"
-_NAMED: Final = re.compile(r"`([^`]+)`|: (\S+)$")
+_NAMED: Final = re.compile(r"`([^`]+)`|'([^']+)'|: (\S+)$")
 
 
 def _break(statement: Statement, message: str) -> Position:
@@ -161,7 +164,7 @@ def _break(statement: Statement, message: str) -> Position:
                 high = middle
         return tokens[low].at
     named = _NAMED.search(message)
-    word = (named[1] or named[2]) if named else ""
+    word = next(filter(None, named.groups()), "") if named else ""
     return next((token.at for token in tokens if token.text == word), statement.at)
 
 

@@ -75,14 +75,7 @@ class Explainer:
 
     def _reasons(self, request: Request, verdict: Verdict, holding: set[str], key: str) -> Iterator[Reason]:
         if verdict.malformed:
-            yield Reason(
-                "policy.malformed",
-                Outcome.MALFORMED,
-                "the claims do not fit the schema of the policy",
-                subject=request.subject,
-                found=verdict.malformed,
-                expected="exactly the claims of its kind",
-            )
+            yield malformed(request.subject, verdict.malformed)
             return
         for error in verdict.errors:
             yield Reason(
@@ -276,4 +269,16 @@ def foreign(subject: str, kind: str, known: Sequence[str]) -> Reason:
         found=kind,
         expected=", ".join(known),
         fix="remove the evidence, or name the kind in the topology of the policy and write a rule for it",
+    )
+
+
+def malformed(subject: str, found: str) -> Reason:
+    """The reason against claims that cannot be asked about."""
+    return Reason(
+        "policy.malformed",
+        Outcome.MALFORMED,
+        "the claims do not fit the schema of the policy",
+        subject=subject,
+        found=found,
+        expected="exactly the claims of its kind",
     )

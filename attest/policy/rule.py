@@ -83,7 +83,8 @@ class Unary:
     operand: Expression
 
     def __str__(self) -> str:
-        return f"{_wrapped(self.operand)}.isEmpty()" if self.operator == "isEmpty" else f"{self.operator}{_wrapped(self.operand)}"
+        operand = _wrapped(self.operand, _TIGHTEST)
+        return f"{operand}.isEmpty()" if self.operator == "isEmpty" else f"{self.operator}{operand}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,10 @@ class Binary:
 
     def __str__(self) -> str:
         if self.operator in METHODS:
-            return f"{_wrapped(self.left)}.{self.operator}({self.right})"
-        return f"{_wrapped(self.left)} {self.operator} {_wrapped(self.right)}"
+            return f"{_wrapped(self.left, _TIGHTEST)}.{self.operator}({self.right})"
+        strength = _STRENGTH[self.operator]
+        chained = self.operator not in EQUALITY | ORDER
+        return f"{_wrapped(self.left, strength + (not chained))} {self.operator} {_wrapped(self.right, strength + 1)}"
 
 
 Expression = Claim | Reference | Member | Literal | SetOf | Unary | Binary
@@ -111,8 +114,13 @@ _BINARY: Final = EQUALITY | ORDER | LOGIC | ARITHMETIC | METHODS
 _UNARY: Final = {"!": "!", "neg": "-", "isEmpty": "isEmpty"}
 
 
-def _wrapped(part: Expression) -> str:
-    return f"({part})" if isinstance(part, Binary) and part.operator not in METHODS else str(part)
+_STRENGTH: Final = {"||": 1, "&&": 2, **dict.fromkeys(EQUALITY | ORDER, 3), "+": 5, "-": 5, "*": 6}
+_TIGHTEST: Final = 7
+
+
+def _wrapped(part: Expression, least: int) -> str:
+    """In brackets when it binds less tightly than ``least``."""
+    return f"({part})" if isinstance(part, Binary) and _STRENGTH.get(part.operator, _TIGHTEST) < least else str(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ class Scope:
     principal: str
     action: str
     key: str
+    principal_at: Position = NOWHERE
+    action_at: Position = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +201,16 @@ class _Places:
                 self._places.setdefault((first.text, last.text[1:-1]), []).append(last.at)
         for places in self._places.values():
             places.reverse()
+        self._words: Final = {token.text: token.at for token in reversed(tokens) if token.kind is TokenKind.NAME}
 
     def take(self, owner: str, word: str) -> Position:
         """Where the next use of the word stands."""
         places = self._places.get((owner, word))
         return places.pop() if places else self.start
+
+    def of(self, word: str) -> Position:
+        """Where a name first stands."""
+        return self._words.get(word, self.start)
 
 
 _OUTSIDE: Final = {
@@ -207,7 +222,7 @@ _OUTSIDE: Final = {
     "getTag": "entity tags",
     "Slot": "templates",
     "Record": "records",
-    "if-then-else": "if-then-else: write it with && and ||",
+    "if-then-else": "if, then, else: write it with && and ||",
 }
 
 
@@ -251,7 +266,7 @@ def _scope(members: Mapping[str, Json], places: _Places) -> Scope:
             )
         )
     if "in" in principal or "in" in resource or "in" in (principal.get("op"), resource.get("op")):
-        raise _outside(_OUTSIDE["in"], places.start)
+        raise _outside(_OUTSIDE["in"], places.of("in"))
     entity = _dict(action.get("entity"))
     if action.get("op") != "==" or entity.get("type") != "Action":
         raise FindingError(
@@ -268,7 +283,8 @@ def _scope(members: Mapping[str, Json], places: _Places) -> Scope:
         raise FindingError(
             Finding("P105", "the resource of a rule is a key", RULES, places.start, meant='write resource, or resource == Key::"name"')
         )
-    return Scope(str(principal.get("entity_type", "")), str(entity.get("id")), str(key.get("id", "")))
+    kind, name = str(principal.get("entity_type", "")), str(entity.get("id"))
+    return Scope(kind, name, str(key.get("id", "")), places.of(kind), places.take("Action", name))
 
 
 def _conjuncts(body: Json) -> Iterator[Json]:
@@ -299,8 +315,10 @@ def _expression(body: Json, places: _Places) -> Expression:
         return _value(parts, places)
     if name == "Set":
         return SetOf(tuple(_expression(item, places) for item in _list(parts)))
+    if name == "Var":
+        raise _outside(f"{parts} without an attribute", places.start)
     if not isinstance(parts, dict):
-        raise _outside(_OUTSIDE.get(name, "extension functions (ip, decimal, datetime, duration)"), places.start)
+        raise _outside(_OUTSIDE.get(name, "extension functions (ip, decimal, datetime, duration)"), places.of(name))
     if name == ".":
         return _attribute(parts, places)
     if name in _UNARY:
@@ -308,9 +326,7 @@ def _expression(body: Json, places: _Places) -> Expression:
     if name in _BINARY:
         left = _expression(parts.get("left"), places)
         return Binary(name, left, _expression(parts.get("right"), places))
-    if name == "Var" or "Var" in parts:
-        raise _outside("a bare variable", places.start)
-    raise _outside(_OUTSIDE.get(name, f"the construct {name}"), places.start)
+    raise _outside(_OUTSIDE.get(name, f"the construct {name}"), places.of(name))
 
 
 def _attribute(parts: Mapping[str, Json], places: _Places) -> Claim | Reference:

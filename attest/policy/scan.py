@@ -90,8 +90,7 @@ def scan(data: bytes) -> Source:
     except MalformedError as error:
         raise _refuse("P101", str(error), Position(), meant="save the file as UTF-8 without a byte order mark") from None
     _refuse_hidden(text)
-    tokens = tuple(_tokens(text))
-    _bound(tokens)
+    tokens = _bounded(_tokens(text))
     return Source(text, _statements(tokens, text))
 
 
@@ -135,13 +134,16 @@ def _tokens(text: str) -> Iterator[Token]:
         offset = match.end()
 
 
-def _bound(tokens: tuple[Token, ...]) -> None:
-    """Bound bracket nesting and expression depth."""
+def _bounded(tokens: Iterator[Token]) -> tuple[Token, ...]:
+    """All words, as long as bracket nesting and expression depth stay within bounds."""
     depth = _Depth()
+    kept = []
     for token in tokens:
         depth.take(token)
+        kept.append(token)
     if depth.opened:
         raise _refuse("P107", "a bracket is not closed", depth.opened[-1].at, found=depth.opened[-1].text)
+    return tuple(kept)
 
 
 class _Depth:
@@ -193,7 +195,11 @@ class _Depth:
 
     def _close(self, token: Token) -> None:
         if not self.opened or _OPEN[self.opened[-1].text] != token.text:
-            raise _refuse("P107", "a bracket that nothing opened", token.at, found=token.text)
+            message = "a bracket that nothing opened"
+            if self.opened:
+                open_at = self.opened[-1].at
+                message = f"{token.text} does not close the {self.opened[-1].text} of line {open_at.line} column {open_at.column}"
+            raise _refuse("P107", message, token.at, found=token.text)
         self.opened.pop()
         self._operators.pop()
         self._postfix.pop()

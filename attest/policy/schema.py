@@ -83,20 +83,6 @@ class Vocabulary:
         """Cedar type of a reference value."""
         return _REFERENCE_TYPES[self.references[name].type]
 
-    def attributes(self, principal: str, claims: Mapping[str, object]) -> dict[str, object]:
-        """Claims in the engine's JSON form. Nothing is checked here: the engine holds them against the schema (H3)."""
-        known = self.principals[principal]
-        form: dict[str, object] = {}
-        for name, value in claims.items():
-            claim = known.get(name)
-            if claim is not None and claim.closed and isinstance(value, str):
-                form[name] = {"__entity": {"type": claim.type, "id": str(value)}}
-            elif isinstance(value, frozenset):
-                form[name] = sorted(value, key=str)
-            else:
-                form[name] = value
-        return form
-
     def key_attributes(self) -> dict[str, Json]:
         """Reference values in the engine's JSON form."""
         return {name: list(value.value) if isinstance(value.value, tuple) else value.value for name, value in self.references.items()}
@@ -153,7 +139,7 @@ def vocabulary_of(kinds: Sequence[KindOfDevice], workload: type[ClaimSet], refer
     references = dict(reference.values)
     references[AGE] = ReferenceValue(AGE, ReferenceType.LONG, seconds, f"{seconds} seconds", "age bound of the policy")
     actions = {Action.ACCEPT.value: devices, Action.RELEASE.value: (WORKLOAD_TYPE,)}
-    text = _text(principals, enums, references, actions)
+    text = schema_text(principals, enums, references, actions)
     return Vocabulary(
         MappingProxyType(principals),
         MappingProxyType({kind.name: kind.principal for kind in present}),
@@ -165,12 +151,13 @@ def vocabulary_of(kinds: Sequence[KindOfDevice], workload: type[ClaimSet], refer
     )
 
 
-def _text(
+def schema_text(
     principals: Mapping[str, Mapping[str, ClaimType]],
     enums: Mapping[str, tuple[str, ...]],
     references: Mapping[str, ReferenceValue],
     actions: Mapping[str, tuple[str, ...]],
 ) -> str:
+    """A Cedar schema. The same input gives the same text."""
     lines = [f"entity {name} enum [{', '.join(_quoted(member) for member in members)}];" for name, members in enums.items()]
     for name, claims in principals.items():
         lines.append(f"entity {name} = {{")

@@ -187,7 +187,7 @@ def verify_token(text: str, *, issuer_key: IssuerKey, issuer: str, audience: str
         expected=f"at most {int(limits.MAX_TOKEN_LIFE.total_seconds())} seconds, nbf between iat and exp",
     )
     NOT_YET_VALID.require(
-        not_before - limits.MAX_CLOCK_SKEW <= at, found=f"valid from {format_time(not_before)}", expected=f"valid at {format_time(at)}"
+        not_before - at <= limits.MAX_CLOCK_SKEW, found=f"valid from {format_time(not_before)}", expected=f"valid at {format_time(at)}"
     )
     EXPIRED.require(at < token.expires_at, found=f"expired at {format_time(token.expires_at)}", expected=f"valid at {format_time(at)}")
     return token
@@ -215,6 +215,8 @@ def _claims(fields: Fields) -> tuple[dict[str, object], datetime]:
     not_before = _time(fields, "nbf")
     confirmation.done()
     fields.done()
+    if not members["key"]:
+        raise MalformedError.at(TOKEN_FORM.id, "the key has no name", expected="the name of a key")
     nonce = members["nonce"]
     if not isinstance(nonce, bytes) or len(nonce) != limits.NONCE_BYTES:
         raise MalformedError.at(TOKEN_FORM.id, "nonce has the wrong size", expected=f"{limits.NONCE_BYTES} bytes")

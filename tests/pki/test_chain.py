@@ -317,6 +317,20 @@ def test_algorithm_named_inside_differs_from_the_one_outside(forge, specs, verif
     refused(lambda: verify(chain), "pki.chain.signature", "certificate 1")
 
 
+def test_verdicts_do_not_depend_on_what_was_judged_before(forge, specs, verify):
+    """Signatures of authorities may be remembered, by their bytes: another signature under the same names and keys is another question."""
+    chain = forge.build(specs)
+    for index in range(1, len(specs)):
+        der = bytearray(chain[index].public_bytes(Encoding.DER))
+        der[-1] ^= 0x02
+        altered = list(chain)
+        altered[index] = load_certificate(bytes(der), "test chain")
+        code = "pki.chain.signature" if index < len(specs) - 1 else "pki.chain.root-signature"
+        for _ in range(2):
+            assert verify(chain).certificates == chain
+            refused(lambda: verify(altered), code, f"certificate {index}")  # noqa: B023
+
+
 # -- the result ------------------------------------------------------------------------------------------------------------
 
 

@@ -273,6 +273,20 @@ def test_extension_that_is_not_critical(amd):
     assert amd.check(amd.crl(extra=((UNKNOWN, False),)))
 
 
+def test_verdicts_do_not_depend_on_what_was_judged_before(amd, forge):
+    """What does not depend on the time may be remembered: another list, time or subject is another question."""
+    good, bad = amd.crl(begin=forge.at, end=forge.at + DAY), amd.crl(signer=forge.rsa("ask"))
+    revoking = amd.crl(revoked=(forge.revocation(0x10001),))
+    for _ in range(2):
+        assert amd.check(good)
+        assert amd.check(revoking, subjects=(amd.ark,))
+        amd.refused(bad, NotAuthenticError, "pki.crl.signature")
+        amd.refused(revoking, NotAuthenticError, "pki.crl.revoked")
+        amd.refused(good, CannotDecideError, "pki.crl.stale", at=forge.at + DAY)
+        amd.refused(good, CannotDecideError, "pki.crl.future", at=forge.at - SECOND)
+        amd.refused(good, CannotDecideError, "pki.crl.scope", subjects=(amd.ask, amd.leaf))
+
+
 # -- form ----------------------------------------------------------------------------------------------------------------------
 
 

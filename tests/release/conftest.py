@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,6 +215,13 @@ def session(make: Maker, broker: Broker) -> Session:
 
 
 @pytest.fixture(scope="session")
-def changed() -> Callable[..., Session]:
-    """``dataclasses.replace`` with a type."""
-    return lambda session, **changes: replace(session, **changes)
+def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A session for tests that spend nothing."""
+    maker = Maker(world, tmp_path_factory.mktemp("shared"))
+    return maker.session(maker.broker())
+
+
+@pytest.fixture(scope="session")
+def maker_type() -> type[Maker]:
+    """For fixtures that live longer than one test."""
+    return Maker

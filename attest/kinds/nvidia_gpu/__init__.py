@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from attest.checks import Check
-from attest.evidence import Collateral, Evidence, Kind, Scope, Verified
+from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.nvidia_gpu import evidence_json
 from attest.kinds.nvidia_gpu.certificates import hardware_model
 from attest.kinds.nvidia_gpu.claims import NvidiaGpuClaims, decoder_of, driver_rim_id, mode_of, vbios_rim_id
 from attest.kinds.nvidia_gpu.report import parse_report, statement_digest
 from attest.kinds.nvidia_gpu.verify import CHECKS, PARTS, read_certificates, read_report, verify
+from attest.kinds.nvidia_gpu.wanted import wanted
 from attest.trust import TrustStore
 
 
@@ -59,6 +60,9 @@ class _NvidiaGpu:
             if any(value):
                 fields[f"measurement {index}"] = value.hex()
         return fields
+
+    def wanted(self, evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
+        return wanted(evidence, collateral)
 
     def verify(self, evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[NvidiaGpuClaims]:
         return verify(evidence, trust=trust, collateral=collateral, at=at)

@@ -79,11 +79,13 @@ def device_identity(certificates: Sequence[x509.Certificate]) -> str:
         name = _common_name(certificate)
         match = pattern.match(name)
         if match is None:
-            raise NAMES.failure(found=name, expected=pattern.pattern.removesuffix(r"\Z"), where=f"certificate {index}, common name")
+            raise NAMES.failure(found=repr(name), expected=pattern.pattern.removesuffix(r"\Z"), where=f"certificate {index}, common name")
         steppings.update(match.groups())
     NAMES.require(len(steppings) == 1, found=" and ".join(sorted(steppings)), expected="one stepping", where="certificates 0 and 1")
     serial = _attribute(certificates[1], NameOID.SERIAL_NUMBER)
-    NAMES.require(bool(_IDENTITY.match(serial)), found=serial, expected="41 and 16 hex digits", where="certificate 1, subject serialNumber")
+    NAMES.require(
+        bool(_IDENTITY.match(serial)), found=repr(serial), expected="41 and 16 hex digits", where="certificate 1, subject serialNumber"
+    )
     return serial
 
 
@@ -137,8 +139,8 @@ def require_firmware(certificates: Sequence[x509.Certificate], fwid: bytes | Non
             where="opaque field 20",
         )
         return False
-    FWID.require(certified is not None, found="no firmware identity in the certificate", expected=fwid.hex(), where="certificate 0")
-    FWID.require(fwid == certified, found=fwid.hex(), expected=certified.hex() if certified else "", where="opaque field 20")
+    expected = certified.hex() if certified else "none: there is no firmware identity in the certificate"
+    FWID.require(fwid == certified, found=fwid.hex(), expected=expected, where="opaque field 20")
     return True
 
 

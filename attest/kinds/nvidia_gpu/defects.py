@@ -107,6 +107,16 @@ def _opaque_overrun(recipe: Recipe) -> None:
     recipe.finish.append(cut)
 
 
+def _opaque_header_cut(recipe: Recipe) -> None:
+    # Two bytes more of opaque data: less than a field's header.
+    def lengthen(data: bytes) -> bytes:
+        length = int.from_bytes(data[_NONCE + 32 : _NONCE + 34], "little") + 2
+        end = len(data) - SIGNATURE_BYTES
+        return data[: _NONCE + 32] + length.to_bytes(2, "little") + data[_NONCE + 34 : end] + bytes(2) + data[end:]
+
+    recipe.finish.append(lengthen)
+
+
 def _finish(change: Callable[[bytes], bytes]) -> Apply:
     return lambda recipe: recipe.finish.append(change)
 
@@ -178,11 +188,14 @@ _REPORT: Final = (
     ("block-value-size", "nvidia-gpu.report-blocks", _block(3, value_size=32)),
     ("opaque-repeated", "nvidia-gpu.report-opaque", _opaque_repeated),
     ("opaque-overrun", "nvidia-gpu.report-opaque", _opaque_overrun),
+    ("opaque-header-cut", "nvidia-gpu.report-opaque", _opaque_header_cut),
     ("opaque-fwid-size", "nvidia-gpu.report-opaque", _opaque(OpaqueType.FWID, FIRMWARE[:47])),
     ("opaque-flag-size", "nvidia-gpu.report-opaque", _opaque(OpaqueType.FEATURE_FLAG, b"\0")),
     ("opaque-without-driver", "nvidia-gpu.report-opaque", _opaque(OpaqueType.DRIVER_VERSION, None)),
     ("opaque-without-vbios", "nvidia-gpu.report-opaque", _opaque(OpaqueType.VBIOS_VERSION, None)),
     ("opaque-driver-text", "nvidia-gpu.report-opaque", _opaque(OpaqueType.DRIVER_VERSION, b"580.95.05\0x")),
+    ("opaque-driver-form", "nvidia-gpu.report-opaque", _opaque(OpaqueType.DRIVER_VERSION, b"580\0")),
+    ("opaque-sku-text", "nvidia-gpu.report-opaque", _opaque(OpaqueType.CHIP_SKU, b"88\xff\0")),
     ("opaque-project-text", "nvidia-gpu.report-opaque", _opaque(OpaqueType.PROJECT, b"../x\0")),
     ("opaque-vbios-tail", "nvidia-gpu.report-opaque", _opaque(OpaqueType.VBIOS_VERSION, bytes.fromhex("00a5009601010000"))),
 )

@@ -66,6 +66,19 @@ def _payload_outside(text: str) -> str:
     return text.replace("</SoftwareIdentity>", payload + "</SoftwareIdentity>")
 
 
+def _signature_in_payload(text: str) -> str:
+    start, end = text.index("<ds:Signature "), text.index("</SoftwareIdentity>")
+    return text.replace("    </ns0:Payload>", text[start:end] + "</ns0:Payload>", 1)
+
+
+def _emptied(element: str) -> Edit:
+    def edit(text: str) -> str:
+        start, end = text.index(f"<ds:{element}>") + len(f"<ds:{element}>"), text.index(f"</ds:{element}>")
+        return text[:start] + text[end:]
+
+    return edit
+
+
 def _other_value(text: str) -> str:
     start = text.index('active="True"')
     at = text.index('Hash0="', start) + len('Hash0="')
@@ -95,6 +108,9 @@ FORM: Final = (
     ("rim-signature-altered", "nvidia-gpu.rim-signature", _after(_other_signature)),
     ("rim-key-value", "nvidia-gpu.rim-xml", _after(lambda text: _other_value(text).replace("<ds:KeyInfo>", _KEY_VALUE))),
     ("rim-second-signature", "nvidia-gpu.rim-xml", _after(_second_signature)),
+    ("rim-signature-in-payload", "nvidia-gpu.rim-xml", _after(_signature_in_payload)),
+    ("rim-signature-empty", "nvidia-gpu.rim-xml", _after(_emptied("SignatureValue"))),
+    ("rim-digest-empty", "nvidia-gpu.rim-xml", _after(_emptied("DigestValue"))),
     ("rim-signature-first", "nvidia-gpu.rim-xml", _after(_signature_first)),
     ("rim-without-signature", "nvidia-gpu.rim-xml", _after(lambda text: text[: text.index("<ds:Signature ")] + "</SoftwareIdentity>")),
     ("rim-wrapped", "nvidia-gpu.rim-xml", _after(_wrapped)),

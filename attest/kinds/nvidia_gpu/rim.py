@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from types import MappingProxyType
 from typing import Final
 
@@ -93,7 +93,7 @@ def read(data: bytes) -> Unverified:
     chip, version = _identity(root, RIM_XML)
     certificates = tuple(
         load_certificate(base64_bytes("".join((element.text or "").split()), "manifest certificate"), f"manifest certificate {index}")
-        for index, element in enumerate(root.iter(f"{_DS}X509Certificate"))
+        for index, element in enumerate(root[3].iter(f"{_DS}X509Certificate"))
     )
     return Unverified(chip, version, certificates)
 
@@ -145,16 +145,9 @@ def _parse(data: bytes) -> etree._Element:
             where=f"character {len(text) - len(body) + at}",
         )
     try:
-        root = etree.fromstring(data, _parser())
+        return etree.fromstring(data, _parser())
     except (etree.XMLSyntaxError, ValueError) as error:
         raise RIM_XML.failure(found=str(error)[:120], expected="well-formed XML") from None
-    document = root.getroottree().docinfo
-    RIM_XML.require(
-        document.internalDTD is None and document.externalDTD is None and document.encoding in (None, "UTF-8", "utf-8"),
-        found=f"encoding {document.encoding}, or a document type",
-        expected="UTF-8 without document type",
-    )
-    return root
 
 
 def _require_document(root: etree._Element) -> None:
@@ -167,7 +160,8 @@ def _require_document(root: etree._Element) -> None:
     signatures = sum(1 for _ in root.iter(f"{_DS}Signature"))
     RIM_XML.require(signatures == 1, found=f"{signatures} Signature elements", expected="1")
     signature = root[3]
-    form = [_line(element, signature) for element in signature.iter()]
+    most = len(_SIGNATURE_FORM) + limits.MAX_CHAIN_LENGTH
+    form = [_line(element, signature) for element in islice(signature.iter(), most + 1)]
     # Behind the fixed part stand the certificates; how many there must be is for the chain's profile to say.
     certificates = min(max(len(form) - len(_SIGNATURE_FORM), 1), limits.MAX_CHAIN_LENGTH)
     wanted = (*_SIGNATURE_FORM, *(_CERTIFICATE_LINE,) * certificates)

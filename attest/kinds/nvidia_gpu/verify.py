@@ -107,8 +107,8 @@ CHECKS: Final = (
     ARCHITECTURE,
     NAMES,
     *REPORT_CHECKS,
-    FWID,
     SIGNATURE,
+    FWID,
     *OCSP_CHAIN,
     ATTESTATION_KEY,
     RIM_XML,
@@ -255,12 +255,12 @@ class _Run:
 
     def _device(self, chain: VerifiedChain, identity: str, data: bytes, report: Report, info: GpuInfo) -> _Device:
         """Whether the chain's key signed this report, for the firmware that the key was issued for."""
-        bound = require_firmware(chain.certificates, info.fwid, info.driver)
-        self.checks.passed(FWID, "" if bound else f"driver {info.driver_version} reports none")
         verify_p384(
             chain.leaf.public_key(), report.signature, signed_region(data), SIGNATURE, where=f"last {SIGNATURE_BYTES} bytes of the report"
         )
         self.checks.passed(SIGNATURE, f"key of certificate {chain.fingerprints[0][:16]}…")
+        bound = require_firmware(chain.certificates, info.fwid, info.driver)
+        self.checks.passed(FWID, "" if bound else f"driver {info.driver_version} reports none")
         return _Device(chain, identity, bound)
 
     def _revocation(self, chain: VerifiedChain, answers: Answers) -> Revocation:

@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Final
 
 from attest.checks import Check
-from attest.evidence import Collateral, Evidence, Kind, Scope, Verified
+from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.sev_snp.claims import SnpClaims
 from attest.kinds.sev_snp.inspect import inspect
 from attest.kinds.sev_snp.recognise import NAME, recognise
 from attest.kinds.sev_snp.verify import CHECKS, statement, verify
+from attest.kinds.sev_snp.wanted import wanted
 from attest.trust import TrustStore
 
 
@@ -41,6 +42,10 @@ class SevSnp:
     def inspect(self, evidence: Evidence) -> Mapping[str, str]:
         """Field name to readable value."""
         return inspect(evidence)
+
+    def wanted(self, evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
+        """See :func:`attest.kinds.sev_snp.wanted.wanted`."""
+        return wanted(evidence, collateral)
 
     def verify(self, evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
         """See :func:`attest.kinds.sev_snp.verify.verify`."""

@@ -230,15 +230,33 @@ class SnpClaims(Claims):
     ]
 
 
-# From which report version on a platform bit that is 0 means no; before, firmware that knows nothing of the bit writes 0 too
-# (AMD 56860 revisions 1.54 to 1.58). Bit 6 is not in any published revision yet: its 0 means nothing.
-_SINCE: Final = {
-    PlatformBit.ECC: 3,
-    PlatformBit.RAPL_DISABLED: 3,
-    PlatformBit.CIPHERTEXT_HIDING: 3,
-    PlatformBit.ALIAS_CHECK: 3,
-    PlatformBit.TIO: 5,
-}
+POLICY_CLAIMS: Final = (
+    ("smt_allowed", PolicyBit.SMT_ALLOWED.value),
+    ("migration_agent_allowed", PolicyBit.MIGRATION_AGENT_ALLOWED.value),
+    ("single_socket_required", PolicyBit.SINGLE_SOCKET_REQUIRED.value),
+    ("cxl_allowed", PolicyBit.CXL_ALLOWED.value),
+    ("aes256_required", PolicyBit.AES256_REQUIRED.value),
+    ("rapl_disabled_required", PolicyBit.RAPL_DISABLED_REQUIRED.value),
+    ("ciphertext_hiding_required", PolicyBit.CIPHERTEXT_HIDING_REQUIRED.value),
+    ("page_swap_disabled", PolicyBit.PAGE_SWAP_DISABLED.value),
+)
+"""(claim, bit of the guest policy)"""
+PLATFORM_CLAIMS: Final = (("smt_enabled", PlatformBit.SMT.value), ("tsme_enabled", PlatformBit.TSME.value))
+"""(claim, bit of PLATFORM_INFO) that every report version defines."""
+PLATFORM_STATES: Final = (
+    ("ecc_enabled", PlatformBit.ECC.value, 3),
+    ("rapl_disabled", PlatformBit.RAPL_DISABLED.value, 3),
+    ("ciphertext_hiding", PlatformBit.CIPHERTEXT_HIDING.value, 3),
+    ("alias_check", PlatformBit.ALIAS_CHECK.value, 3),
+    ("iommu_write_safe", PlatformBit.IOMMU_WRITE_SAFE.value, None),
+    ("trusted_io", PlatformBit.TIO.value, 5),
+)
+"""(claim, bit of PLATFORM_INFO, report version from which on a bit that is 0 means no).
+
+Before that version, firmware that knows nothing of the bit writes 0 too (AMD 56860 revisions 1.54 to 1.58). Bit 6 is in no published
+revision yet: its 0 says nothing.
+"""
+_DEBUG: Final = PolicyBit.DEBUG_ALLOWED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +288,9 @@ class TcbSet:
         return self.committed != self.current
 
 
-def platform_state(report: SnpReport, bit: PlatformBit) -> Tri:
-    """What the report says about a platform flag."""
+def _state(report: SnpReport, bit: int, since: int | None) -> Tri:
     if report.platform_info & bit:
         return Tri.YES
-    since = _SINCE.get(bit)
     return Tri.NO if since is not None and report.version >= since else Tri.UNKNOWN
 
 
@@ -285,12 +301,13 @@ def version_text(version: tuple[int, int, int]) -> str:
 
 def claims_of(report: SnpReport, *, line: ProductLine, tcbs: TcbSet, csp_id: str, revocation: Revocation, simulated: bool) -> SnpClaims:
     """Claims of a report whose signature and chain are verified; ``csp_id`` is the provider of its VLEK, empty for a VCEK."""
-    policy, platform = PolicyBit(report.policy & ~0xFFFF), PlatformBit(report.platform_info)
+    flags = {name: bool(report.policy & bit) for name, bit in POLICY_CLAIMS}
+    flags |= {name: bool(report.platform_info & bit) for name, bit in PLATFORM_CLAIMS}
+    states = {name: _state(report, bit, since) for name, bit, since in PLATFORM_STATES}
     chip_id = significant_chip_id(report, line)
     firmware, committed_firmware = version_text(report.current_firmware), version_text(report.committed_firmware)
-    levels = {f"{prefix}_{name}": getattr(tcb, name) for prefix, tcb in tcbs.named() for name in COMPONENTS}
     return SnpClaims(
-        debug=Debug.ON if PolicyBit.DEBUG_ALLOWED in policy else Debug.OFF,
+        debug=Debug.ON if report.policy & _DEBUG else Debug.OFF,
         simulated=simulated,
         revocation=revocation,
         device_id=chip_id.hex(),
@@ -310,22 +327,22 @@ def claims_of(report: SnpReport, *, line: ProductLine, tcbs: TcbSet, csp_id: str
         author_key_digest=_digest(report.author_key_digest) if report.author_key_enabled else "",
         policy_abi_major=report.policy >> 8 & 0xFF,
         policy_abi_minor=report.policy & 0xFF,
-        smt_allowed=PolicyBit.SMT_ALLOWED in policy,
-        migration_agent_allowed=PolicyBit.MIGRATION_AGENT_ALLOWED in policy,
-        single_socket_required=PolicyBit.SINGLE_SOCKET_REQUIRED in policy,
-        cxl_allowed=PolicyBit.CXL_ALLOWED in policy,
-        aes256_required=PolicyBit.AES256_REQUIRED in policy,
-        rapl_disabled_required=PolicyBit.RAPL_DISABLED_REQUIRED in policy,
-        ciphertext_hiding_required=PolicyBit.CIPHERTEXT_HIDING_REQUIRED in policy,
-        page_swap_disabled=PolicyBit.PAGE_SWAP_DISABLED in policy,
-        smt_enabled=PlatformBit.SMT in platform,
-        tsme_enabled=PlatformBit.TSME in platform,
-        ecc_enabled=platform_state(report, PlatformBit.ECC),
-        rapl_disabled=platform_state(report, PlatformBit.RAPL_DISABLED),
-        ciphertext_hiding=platform_state(report, PlatformBit.CIPHERTEXT_HIDING),
-        alias_check=platform_state(report, PlatformBit.ALIAS_CHECK),
-        iommu_write_safe=platform_state(report, PlatformBit.IOMMU_WRITE_SAFE),
-        trusted_io=platform_state(report, PlatformBit.TIO),
+        smt_allowed=flags["smt_allowed"],
+        migration_agent_allowed=flags["migration_agent_allowed"],
+        single_socket_required=flags["single_socket_required"],
+        cxl_allowed=flags["cxl_allowed"],
+        aes256_required=flags["aes256_required"],
+        rapl_disabled_required=flags["rapl_disabled_required"],
+        ciphertext_hiding_required=flags["ciphertext_hiding_required"],
+        page_swap_disabled=flags["page_swap_disabled"],
+        smt_enabled=flags["smt_enabled"],
+        tsme_enabled=flags["tsme_enabled"],
+        ecc_enabled=states["ecc_enabled"],
+        rapl_disabled=states["rapl_disabled"],
+        ciphertext_hiding=states["ciphertext_hiding"],
+        alias_check=states["alias_check"],
+        iommu_write_safe=states["iommu_write_safe"],
+        trusted_io=states["trusted_io"],
         firmware=_packed(firmware),
         firmware_version=firmware,
         committed_firmware=_packed(committed_firmware),
@@ -333,8 +350,12 @@ def claims_of(report: SnpReport, *, line: ProductLine, tcbs: TcbSet, csp_id: str
         provisional_firmware=tcbs.provisional or report.committed_firmware != report.current_firmware,
         launch_mitigations=bits_of(report.launch_mitigations),
         current_mitigations=bits_of(report.current_mitigations),
-        **levels,
+        **_levels(tcbs),
     )
+
+
+def _levels(tcbs: TcbSet) -> dict[str, int]:
+    return {f"{prefix}_{name}": getattr(tcb, name) for prefix, tcb in tcbs.named() for name in COMPONENTS}
 
 
 def significant_chip_id(report: SnpReport, line: ProductLine) -> bytes:
@@ -344,7 +365,7 @@ def significant_chip_id(report: SnpReport, line: ProductLine) -> bytes:
 
 def bits_of(vector: int) -> frozenset[str]:
     """Decimal numbers of the bits that are set."""
-    return frozenset(str(bit) for bit in range(64) if vector >> bit & 1)
+    return frozenset(str(bit) for bit in range(vector.bit_length()) if vector >> bit & 1)
 
 
 def _packed(version: str) -> int:

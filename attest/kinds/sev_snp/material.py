@@ -101,7 +101,7 @@ def gather(evidence: Evidence, report: SnpReport, collateral: Collateral) -> Mat
             found=", then ".join(candidate.name or "a certificate without name" for candidate in sent),
             expected="ASK or ASVK, then ARK, behind the leaf",
         )
-        return Material(read(load_amd_leaf(blocks[0])), "the evidence", (), sent, stored)
+        return Material(_endorsement(blocks[0]), "the evidence", (), sent, stored)
     for candidate in stored:
         if candidate.name in _LEAVES:
             endorsement = read(candidate.certificate)
@@ -145,7 +145,7 @@ _LEAVES: Final = ("SEV-VCEK", "SEV-VLEK")
 
 def _missing(name: str, line: ProductLine, kind: AmdSigningKey) -> Exception:
     return ISSUERS.failure(
-        found=f"no {name}", expected=name, fix=f"put {kds.chain_url(line, kind)} into the bundle: attest collateral fetch"
+        found=f"no {name}", expected=name, fix=f"put {kds.url(kds.chain_path(line, kind))} into the bundle: attest collateral fetch"
     )
 
 
@@ -160,7 +160,7 @@ def _hint(report: SnpReport) -> str:
     line = line_of_model(report.family, report.model)
     if report.signing_key is AmdSigningKey.VLEK or line is None or not any(report.chip_id):
         return LEAF.fix
-    url = kds.vcek_url(line, report.chip_id, line.layout.decode(report.reported_tcb, where("reported_tcb")))
+    url = kds.url(kds.vcek_path(line, report.chip_id, line.layout.decode(report.reported_tcb, where("reported_tcb"))))
     return f"get it from {url} and send it with the report"
 
 
@@ -171,7 +171,12 @@ def _stored(collateral: Collateral) -> Iterator[Candidate]:
             yield Candidate(name, certificate, digest)
 
 
-# The few issuer certificates of a vendor come with every piece of evidence. Only parsing is remembered, by the exact bytes.
+# A node sends the same leaf with every report, and all nodes the same few issuers. Only parsing is remembered, by the exact bytes.
+@lru_cache(maxsize=256)
+def _endorsement(der: bytes) -> Endorsement:
+    return read(load_amd_leaf(der))
+
+
 @lru_cache(maxsize=32)
 def _certificates(pem: bytes) -> tuple[tuple[str, x509.Certificate], ...]:
     found: list[tuple[str, x509.Certificate]] = []

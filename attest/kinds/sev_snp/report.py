@@ -201,6 +201,7 @@ _LAYOUT: Final = (
 _STRUCT: Final = struct.Struct("<" + "".join(code for _, code in _LAYOUT))
 OFFSETS: Final = {name: struct.calcsize("<" + "".join(code for _, code in _LAYOUT[:index])) for index, (name, _) in enumerate(_LAYOUT)}
 """Where each field begins."""
+_PLACES: Final = {name: f"report offset 0x{offset:03x}" for name, offset in OFFSETS.items()}
 _SIGNATURE_PADDING: Final = ("_2d0", "_318")
 _RESERVED: Final = tuple(name for name, _ in _LAYOUT if name.startswith("_") and name not in _SIGNATURE_PADDING)
 _SLOTS: Final = {name: index for index, (name, _) in enumerate(_LAYOUT)}
@@ -213,7 +214,7 @@ if _STRUCT.size != SIZE or OFFSETS["r"] != SIGNED:
 
 def where(name: str) -> str:
     """ "report offset 0x038": the place of a field, for messages."""
-    return f"report offset 0x{OFFSETS[name]:03x}"
+    return _PLACES[name]
 
 
 def parse(data: bytes) -> SnpReport:
@@ -241,8 +242,15 @@ def parse(data: bytes) -> SnpReport:
 
 
 def encode(report: SnpReport) -> bytes:
-    """Write the 1184 bytes, reserved bytes zero."""
-    return _STRUCT.pack(*(getattr(report, name) if not name.startswith("_") else b"" for name, _ in _LAYOUT))
+    """Write the 1184 bytes, reserved bytes zero. Raises ValueError for a field of the wrong size."""
+    values: list[int | bytes] = []
+    for name, code in _LAYOUT:
+        size = struct.calcsize(code)
+        value: int | bytes = bytes(size) if name.startswith("_") else getattr(report, name)
+        if isinstance(value, bytes) and len(value) != size:
+            raise ValueError(f"{name} has {len(value)} bytes")
+        values.append(value)
+    return _STRUCT.pack(*values)
 
 
 def _require_zero(check: Check, name: str, data: bytes) -> None:

@@ -20,7 +20,7 @@ from attest.crypto import sha384, sha512
 from attest.errors import AttestError, UsageError
 from attest.evidence import ClaimValue, CollateralItem, CollateralType, Debug, Evidence, Revocation, Tri
 from attest.kinds.sev_snp.certificates import SPL
-from attest.kinds.sev_snp.claims import SnpClaims, TcbSet, claims_of
+from attest.kinds.sev_snp.claims import PLATFORM_CLAIMS, PLATFORM_STATES, POLICY_CLAIMS, SnpClaims, TcbSet, claims_of
 from attest.kinds.sev_snp.product import COMPONENTS, LINES, AmdProduct, ProductLine, Tcb
 from attest.kinds.sev_snp.recognise import NAME
 from attest.kinds.sev_snp.report import SIGNED, AmdSigningKey, PlatformBit, PolicyBit, SnpReport, encode, parse
@@ -38,26 +38,6 @@ _MACHINES: Final = {
     AmdProduct.TURIN: ((0x1A, 0x02, 0x01), Tcb(1, 3, 2, 5, 97), PlatformBit.IOMMU_WRITE_SAFE),
 }
 _PRODUCT_NAMES: Final = {(AmdProduct.MILAN, AmdSigningKey.VCEK): "Milan-B0"}
-_POLICY: Final = (
-    ("smt_allowed", PolicyBit.SMT_ALLOWED),
-    ("migration_agent_allowed", PolicyBit.MIGRATION_AGENT_ALLOWED),
-    ("single_socket_required", PolicyBit.SINGLE_SOCKET_REQUIRED),
-    ("cxl_allowed", PolicyBit.CXL_ALLOWED),
-    ("aes256_required", PolicyBit.AES256_REQUIRED),
-    ("rapl_disabled_required", PolicyBit.RAPL_DISABLED_REQUIRED),
-    ("ciphertext_hiding_required", PolicyBit.CIPHERTEXT_HIDING_REQUIRED),
-    ("page_swap_disabled", PolicyBit.PAGE_SWAP_DISABLED),
-)
-_PLATFORM: Final = (
-    ("smt_enabled", PlatformBit.SMT),
-    ("tsme_enabled", PlatformBit.TSME),
-    ("ecc_enabled", PlatformBit.ECC),
-    ("rapl_disabled", PlatformBit.RAPL_DISABLED),
-    ("ciphertext_hiding", PlatformBit.CIPHERTEXT_HIDING),
-    ("alias_check", PlatformBit.ALIAS_CHECK),
-    ("iommu_write_safe", PlatformBit.IOMMU_WRITE_SAFE),
-    ("trusted_io", PlatformBit.TIO),
-)
 
 
 # -- what a guest claims --------------------------------------------------------------------------------------------------
@@ -157,10 +137,12 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
     """The unsigned report that makes these claims for ``report_data`` (64 bytes)."""
     line = LINES[claims.product]
     family, model, stepping = _MACHINES[claims.product][0] if claims.report_version >= 3 else (0, 0, 0)
-    flags = PolicyBit.ALWAYS_ONE | (PolicyBit.DEBUG_ALLOWED if claims.debug is Debug.ON else 0)
-    policy = flags | sum(bit for name, bit in _POLICY if getattr(claims, name))
-    current = tuple(int(part) for part in claims.firmware_version.split("."))
-    committed = tuple(int(part) for part in claims.committed_firmware_version.split("."))
+    debug = PolicyBit.DEBUG_ALLOWED if claims.debug is Debug.ON else 0
+    policy = PolicyBit.ALWAYS_ONE | debug | sum(bit for name, bit in POLICY_CLAIMS if getattr(claims, name))
+    platform = sum(bit for name, bit in PLATFORM_CLAIMS if getattr(claims, name))
+    platform += sum(bit for name, bit, _ in PLATFORM_STATES if getattr(claims, name) is Tri.YES)
+    current_major, current_minor, current_build = (int(part) for part in claims.firmware_version.split("."))
+    committed_major, committed_minor, committed_build = (int(part) for part in claims.committed_firmware_version.split("."))
     levels = {
         prefix: line.layout.encode(Tcb(*(getattr(claims, f"{prefix}_{name}") for name in COMPONENTS)))
         for prefix in ("reported", "committed", "current", "launch")
@@ -174,27 +156,27 @@ def report_of(claims: SnpClaims, report_data: bytes) -> SnpReport:
         vmpl=claims.vmpl,
         signature_algorithm=1,
         current_tcb=levels["current"],
-        platform_info=sum(bit for name, bit in _PLATFORM if getattr(claims, name) in (True, Tri.YES)),
+        platform_info=platform,
         key_info=int(claims.author_key_enabled) | (1 << 2 if claims.signing_key is AmdSigningKey.VLEK else 0),
         report_data=report_data,
         measurement=bytes.fromhex(claims.measurement),
         host_data=bytes.fromhex(claims.host_data),
-        id_key_digest=bytes.fromhex(claims.id_key_digest),
-        author_key_digest=bytes.fromhex(claims.author_key_digest),
+        id_key_digest=bytes.fromhex(claims.id_key_digest) or bytes(48),
+        author_key_digest=bytes.fromhex(claims.author_key_digest) or bytes(48),
         report_id=b"SIMULATED by attest".ljust(32, b"\0"),
         report_id_ma=b"\xff" * 32,
         reported_tcb=levels["reported"],
         family=family,
         model=model,
         stepping=stepping,
-        chip_id=bytes.fromhex(claims.device_id),
+        chip_id=bytes.fromhex(claims.device_id).ljust(64, b"\0"),
         committed_tcb=levels["committed"],
-        current_build=current[2],
-        current_minor=current[1],
-        current_major=current[0],
-        committed_build=committed[2],
-        committed_minor=committed[1],
-        committed_major=committed[0],
+        current_build=current_build,
+        current_minor=current_minor,
+        current_major=current_major,
+        committed_build=committed_build,
+        committed_minor=committed_minor,
+        committed_major=committed_major,
         launch_tcb=levels["launch"],
         launch_mitigations=sum(1 << int(bit) for bit in claims.launch_mitigations),
         current_mitigations=sum(1 << int(bit) for bit in claims.current_mitigations),

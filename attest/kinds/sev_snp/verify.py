@@ -100,12 +100,19 @@ def statement(evidence: Evidence) -> bytes:
 
 
 def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
-    """Verify one report at ``at``. Raises AttestError whose reasons name the failed check.
+    """Verify one report at ``at``. Raises AttestError whose reasons name the failed check and the device.
 
     1. form of the report  2. certificates at hand, their extensions  3. kind of key, product line  4. chain to the product's root
     5. signature over the received bytes  6. chip  7. TCB  8. order of TCB versions  9. revocation
     """
-    checklist = Checklist(evidence.label, CHECKS)
+    try:
+        with Checklist(evidence.label, CHECKS) as checklist:
+            return _verify(evidence, checklist, trust=trust, collateral=collateral, at=at)
+    except AttestError as error:
+        raise error.about(evidence.label) from None
+
+
+def _verify(evidence: Evidence, checklist: Checklist, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
     data = evidence.part("report")
     report = parse(data)  # (1)
     for check in REPORT_CHECKS:
@@ -121,8 +128,9 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
     checklist.passed(ISSUERS)
     chain = verify_amd_chain(endorsement.certificate, issued.intermediate, issued.root, anchors=anchors, at=at, name=f"{line.name} chain")
     checklist.passed(CHAIN, f"{chain.anchor.name} {chain.anchor.spki_sha256}")
+    fingerprints = chain.fingerprints
     verify_p384(chain.leaf.public_key(), report.signature, data[:SIGNED], SIGNATURE, where=where("r"))  # (5)
-    checklist.passed(SIGNATURE, f"{endorsement.kind.value.upper()} {chain.fingerprints[0]}")
+    checklist.passed(SIGNATURE, f"{endorsement.kind.value.upper()} {fingerprints[0]}")
     _chip(report, line, endorsement, checklist)  # (6)
     tcbs = TcbSet.decode(report, line.layout)  # (7)
     checklist.passed(TCB_FORM)
@@ -138,7 +146,7 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
         checklist=checklist,
         statement=sha384(data[:SIGNED]),
         freshness=report.report_data,
-        chain=chain.fingerprints,
+        chain=fingerprints,
         trust=trust,
         collateral=tuple(dict.fromkeys((*material.items, *issued.items, *(answer.digest for answer in answers)))),
         at=at,
@@ -215,14 +223,13 @@ def _chip(report: SnpReport, line: ProductLine, endorsement: Endorsement, checkl
 
 def _tcb(tcbs: TcbSet, endorsement: Endorsement, line: ProductLine, checklist: Checklist) -> None:
     differing = endorsement.tcb.differs(tcbs.reported)
-    checklist.require(
-        TCB,
-        not differing,
-        where=where("reported_tcb"),
-        found=tcbs.reported.text(differing),
-        expected=f"{endorsement.tcb.text(differing)}, as the {endorsement.kind.value.upper()} says",
-        detail=tcbs.reported.text(line.layout.components),
-    )
+    if differing:
+        raise TCB.failure(
+            where=where("reported_tcb"),
+            found=tcbs.reported.text(differing),
+            expected=f"{endorsement.tcb.text(differing)}, as the {endorsement.kind.value.upper()} says",
+        )
+    checklist.passed(TCB, tcbs.reported.text(line.layout.components))
 
 
 def _order(report: SnpReport, tcbs: TcbSet, checklist: Checklist) -> None:
@@ -232,7 +239,8 @@ def _order(report: SnpReport, tcbs: TcbSet, checklist: Checklist) -> None:
     """
     for name, tcb in (("reported_tcb", tcbs.reported), ("committed_tcb", tcbs.committed)):
         above = tcb.above(tcbs.current)
-        TCB_ORDER.require(not above, where=where(name), found=tcb.text(above), expected=f"at most the current {tcbs.current.text(above)}")
+        if above:
+            raise TCB_ORDER.failure(where=where(name), found=tcb.text(above), expected=f"at most the current {tcbs.current.text(above)}")
     checklist.require(
         TCB_ORDER,
         report.committed_firmware <= report.current_firmware,
@@ -263,7 +271,7 @@ def _revocation(
         checklist.passed(REVOCATION, f"{len(answers)} CRL of {answers[0].responder}: {names}")
     else:
         checklist.not_checked(
-            REVOCATION, undecided, fix=f"fetch {kds.crl_url(line, endorsement.kind)} into the bundle: attest collateral fetch"
+            REVOCATION, undecided, fix=f"fetch {kds.url(kds.crl_path(line, endorsement.kind))} into the bundle: attest collateral fetch"
         )
     return tuple(answers)
 
