@@ -210,8 +210,8 @@ class Wanted:
     """A piece of collateral that is missing, and where its publisher has it. Computed from *unverified* evidence.
 
     ``host`` is one of the few that the kind names in its code; ``path`` begins with "/" . ``body`` makes it a POST of ``media_type``.
-    ``form`` says how the answer carries the piece: as it is, as a DER certificate that is kept as PEM, or as base64 in the member
-    "rim" of a JSON object whose "id" is the name.
+    ``form`` says how the answer carries the piece: as it is, as a DER certificate that is kept as PEM, as base64 in the member
+    "rim" of a JSON object whose "id" is the name, or as a signed JSON document whose signer's certificates stand in ``header``.
     """
 
     type: CollateralType
@@ -220,7 +220,8 @@ class Wanted:
     path: str
     body: bytes = b""
     media_type: str = ""
-    form: Literal["raw", "der-certificate", "rim-json"] = "raw"
+    form: Literal["raw", "der-certificate", "rim-json", "signed-document"] = "raw"
+    header: str = ""
 
 
 # -- verified -------------------------------------------------------------------------------------------------------------

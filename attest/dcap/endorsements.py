@@ -39,7 +39,7 @@ class PckCa(ClaimEnum):
     PLATFORM = "platform"
 
 
-_PCK_CAS: Final = {"Intel SGX PCK Processor CA": PckCa.PROCESSOR, "Intel SGX PCK Platform CA": PckCa.PLATFORM}
+PCK_CAS: Final = {"Intel SGX PCK Processor CA": PckCa.PROCESSOR, "Intel SGX PCK Platform CA": PckCa.PLATFORM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def pck_chain(pem: bytes, *, trust: TrustStore, at: datetime) -> PckChain:
     known = _platforms.get((digest, trust.digest))
     if known is not None:
         return known
-    ca = _PCK_CAS[common_name(intel.chain.certificates[1].subject)]
+    ca = PCK_CAS[common_name(intel.chain.certificates[1].subject)]
     platform = read_platform(intel.chain.leaf)
     if bool(platform.instance_id) is not (ca is PckCa.PLATFORM):
         raise PCK_EXTENSION.failure(
@@ -102,7 +102,7 @@ def signer_chain(pem: bytes, *, trust: TrustStore, at: datetime, name: str) -> I
 
 # Common names, leaf first: what each certificate may be used for is in nothing else.
 _ROLES: Final = {
-    INTEL_PCK.name: (PCK_ROLE, ((PCK_NAME,), tuple(_PCK_CAS), (ROOT_NAME,))),
+    INTEL_PCK.name: (PCK_ROLE, ((PCK_NAME,), tuple(PCK_CAS), (ROOT_NAME,))),
     INTEL_TCB_SIGNING.name: (SIGNER_ROLE, ((SIGNER_NAME,), (ROOT_NAME,))),
 }
 

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from attest.checks import Check
-from attest.dcap.quote import Tee
+from attest.dcap.quote import Tee, parse
 from attest.dcap.recognise import find_quote
-from attest.evidence import Collateral, Evidence, Kind, Scope, Verified
+from attest.dcap.wanted import wanted
+from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.sgx.claims import SgxClaims
 from attest.kinds.sgx.inspect import inspect
 from attest.kinds.sgx.verify import CHECKS, statement, verify
@@ -45,6 +46,10 @@ class Sgx:
     def inspect(self, evidence: Evidence) -> Mapping[str, str]:
         """Field name to readable value."""
         return inspect(evidence)
+
+    def wanted(self, evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
+        """See :func:`attest.dcap.wanted.wanted`."""
+        return wanted(parse(evidence.part("quote")), evidence.parts.get("certificates"), collateral)
 
     def verify(self, evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SgxClaims]:
         """See :func:`attest.kinds.sgx.verify.verify`."""

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from attest.checks import Check
-from attest.dcap.quote import Tee
+from attest.dcap.quote import Tee, parse
 from attest.dcap.recognise import find_quote
-from attest.evidence import Collateral, Evidence, Kind, Scope, Verified
+from attest.dcap.wanted import wanted
+from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.tdx.claims import TdxClaims
 from attest.kinds.tdx.inspect import inspect
 from attest.kinds.tdx.verify import CHECKS, statement, verify
@@ -46,6 +47,10 @@ class Tdx:
     def inspect(self, evidence: Evidence) -> Mapping[str, str]:
         """Field name to readable value."""
         return inspect(evidence)
+
+    def wanted(self, evidence: Evidence, collateral: Collateral) -> tuple[Wanted, ...]:
+        """See :func:`attest.dcap.wanted.wanted`."""
+        return wanted(parse(evidence.part("quote")), evidence.parts.get("certificates"), collateral)
 
     def verify(self, evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[TdxClaims]:
         """See :func:`attest.kinds.tdx.verify.verify`."""
