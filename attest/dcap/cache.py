@@ -15,7 +15,7 @@ T = TypeVar("T")
 _ALL: Final[list[Cache[object]]] = []
 
 Key = tuple[str | bytes, ...]
-"""Digests and names, never the bytes themselves."""
+"""Digests, names, and parts of a few hundred bytes."""
 
 
 class Cache(Generic[T]):
@@ -29,11 +29,13 @@ class Cache(Generic[T]):
 
     def get(self, key: Key) -> T | None:
         """The result for ``key``, or None."""
-        with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
+        value = self._entries.get(key)
+        if value is not None:
+            try:
                 self._entries.move_to_end(key)
-            return value
+            except KeyError:  # another thread has put it out meanwhile
+                return value
+        return value
 
     def put(self, key: Key, value: T) -> T:
         """Keep ``value``, and forget the one that was not asked for longest."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtensionOID
 
@@ -21,8 +22,18 @@ from attest.dcap.cache import Cache
 from attest.dcap.checks import CRL_FORM, PCK_EXTENSION, PCK_ROLE, SIGNER_ROLE
 from attest.dcap.collateral import SignedDocument
 from attest.dcap.pck import PckPlatform, read_platform
-from attest.evidence import ClaimEnum
-from attest.pki import INTEL_PCK, INTEL_TCB_SIGNING, AuthenticCrl, ChainProfile, VerifiedChain, load_certificates, read_crl, verify_chain
+from attest.evidence import ClaimEnum, CollateralItem
+from attest.pki import (
+    INTEL_PCK,
+    INTEL_TCB_SIGNING,
+    AuthenticCrl,
+    ChainProfile,
+    VerifiedChain,
+    load_certificates,
+    load_crl,
+    read_crl,
+    verify_chain,
+)
 from attest.pki.certificate import common_name
 from attest.trust import Role, TrustStore
 
@@ -71,6 +82,7 @@ _chains: Final[Cache[IntelChain]] = Cache(256)
 _platforms: Final[Cache[PckChain]] = Cache(256)
 _signatures: Final[Cache[str]] = Cache(512)
 _crls: Final[Cache[AuthenticCrl]] = Cache(64)
+_loaded: Final[Cache[x509.CertificateRevocationList]] = Cache(64)
 
 
 def pck_chain(pem: bytes, *, trust: TrustStore, at: datetime) -> PckChain:
@@ -151,13 +163,20 @@ def verify_document(item: Opened[D], signer: IntelChain, check: Check, name: str
         _signatures.put(key, signer.fingerprints[0])
 
 
-def authentic_crl(der: bytes, digest: str, *, chain: IntelChain, issuer: int, name: str) -> AuthenticCrl:
+def loaded_crl(item: CollateralItem) -> x509.CertificateRevocationList:
+    """A CRL before anything of it is verified. Raises MalformedError."""
+    known = _loaded.get((item.digest,))
+    return known if known is not None else _loaded.put((item.digest,), load_crl(item.data, f"CRL {item.name}"))
+
+
+def authentic_crl(item: CollateralItem, *, chain: IntelChain, issuer: int) -> AuthenticCrl:
     """A CRL of certificate ``issuer`` of a chain. Raises NotAuthenticError, MalformedError."""
-    key = (digest, chain.fingerprints[issuer])
+    key = (item.digest, chain.fingerprints[issuer])
     known = _crls.get(key)
     if known is not None:
         return known
-    crl = read_crl(der, issuer=chain.chain.certificates[issuer], name=name)
+    name = f"CRL {item.name}"
+    crl = read_crl(item.data, issuer=chain.chain.certificates[issuer], name=name, loaded=loaded_crl(item))
     missing = _CRL_EXTENSIONS - {item.oid for item in crl.crl.extensions}
     if missing:
         raise CRL_FORM.failure(where=name, found="no CRL number or no authority key identifier", expected="both")

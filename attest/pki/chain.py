@@ -266,7 +266,7 @@ def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: Chai
         _require_known_extensions(authorities[index], where)
     # Without its own signature everything in the root but the pinned key could be somebody's invention.
     ROOT_SIGNATURE.require(
-        is_signed_by(authorities[-1], authorities[-1]),
+        _self_signed(authorities[-1]),
         where=places[-1],
         found="a signature that the root's key did not make",
         expected="a self-signed root",
@@ -274,6 +274,12 @@ def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: Chai
     for index, where in enumerate(places[:-1]):
         _require_signature(authorities[index], authorities[index + 1], index + 1, where)
     return anchor
+
+
+@lru_cache(maxsize=32)
+def _self_signed(root: x509.Certificate) -> bool:
+    """Remembered by the root's bytes: the same root stands above chains of several profiles."""
+    return is_signed_by(root, root)
 
 
 def _require_known_extensions(certificate: x509.Certificate, where: str) -> None:

@@ -135,12 +135,15 @@ class AuthenticCrl:
         return RevocationAnswer(begin, end, self.digest, common_name(self.issuer.subject))
 
 
-def read_crl(der: bytes, *, issuer: x509.Certificate, name: str) -> AuthenticCrl:
-    """Steps 1 to 4 of :func:`check_crl`, with its errors. ``issuer`` must come from a verified chain."""
-    crl = load_crl(der, name)
+def read_crl(der: bytes, *, issuer: x509.Certificate, name: str, loaded: x509.CertificateRevocationList | None = None) -> AuthenticCrl:
+    """Steps 1 to 4 of :func:`check_crl`, with its errors.
+
+    ``issuer`` must come from a verified chain; ``loaded`` is what :func:`load_crl` made of ``der``, when the caller has it.
+    """
+    crl = load_crl(der, name) if loaded is None else loaded
     _require_issuer(crl, issuer, name)
     _require_signature(crl, issuer, name)
-    _require_known_extensions(crl, name)
+    _require_known_extensions(crl, der, name)
     revoked = frozenset(entry.serial_number for entry in crl)
     return AuthenticCrl(crl, issuer, name, revoked, crl.last_update_utc, crl.next_update_utc, sha256(der).hex(), _SEAL)
 
@@ -163,13 +166,22 @@ def load_crl(der: bytes, name: str) -> x509.CertificateRevocationList:
         # Everything that is read later, read now: the library parses lazily.
         _ = (crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.signature_algorithm_parameters, crl.signature_hash_algorithm)
         _ = [item.value for item in crl.extensions]
-        for entry in crl:
-            _ = [item.value for item in entry.extensions]
+        if may_be_critical(der):
+            for entry in crl:
+                _ = [item.value for item in entry.extensions]
         whole = whole_octets(der, crl.signature)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
     MALFORMED.require(whole, where=name, found="a signature with unused bits", expected="a signature of whole octets")
     return crl
+
+
+def may_be_critical(der: bytes) -> bool:
+    """Whether an extension can be critical at all: DER writes that as BOOLEAN TRUE, 01 01 FF (X.690 sections 8.2 and 11.1).
+
+    Entries of long lists need not be read one by one where these octets stand nowhere.
+    """
+    return b"\x01\x01\xff" in der
 
 
 def _require_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
@@ -200,7 +212,9 @@ def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certifi
     )
 
 
-def _require_known_extensions(crl: x509.CertificateRevocationList, name: str) -> None:
+def _require_known_extensions(crl: x509.CertificateRevocationList, der: bytes, name: str) -> None:
+    if not may_be_critical(der):
+        return
     unknown = unknown_critical(crl.extensions, _CRL_EXTENSIONS)
     CRITICAL.require(not unknown, where=name, found=f"critical extension {unknown}", expected="none that is unknown")
     for entry in crl:
@@ -238,5 +252,5 @@ def _require_good(crl: x509.CertificateRevocationList, subject: x509.Certificate
 def _reason(entry: x509.RevokedCertificate) -> str:
     try:
         return f", reason {entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value}"
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):
         return ""
