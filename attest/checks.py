@@ -165,7 +165,7 @@ class Checklist:
 
         Raises AssertionError when a check has no result: that is a bug of the verifier, never a property of the evidence.
         """
-        missing = [name for name in self._expected if name not in self._results]
-        if missing:
+        if len(self._results) != len(self._expected):  # what is recorded is always expected, and only once
+            missing = [name for name in self._expected if name not in self._results]
             raise AssertionError(f"checks without a result: {', '.join(missing)}")
-        return tuple(self._results[name] for name in self._expected)
+        return tuple(map(self._results.__getitem__, self._expected))

@@ -160,7 +160,8 @@ def certify(
 ) -> tuple[PckChain, tuple[str, ...]]:
     """The PCK chain (step 2), and the digest of the collateral that it came from, if it did."""
     certification = quote.certification
-    pem, source, stored = certification.pem, "the quote", ()
+    stored: tuple[str, ...] = ()
+    pem, source = certification.pem, "the quote"
     if certification.type is not CertificationType.PCK_CHAIN:
         if certificates is not None:
             pem, source = certificates, "the evidence"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from attest import limits
 from attest.dcap.checks import CERTIFICATION, KEY_TYPE, QUOTE_BODY, QUOTE_FORM, QUOTE_VERSION, RESERVED, VENDOR
@@ -125,6 +125,16 @@ class Quote:
 
 _HEADER: Final = struct.Struct("<HHIHH16s20s")
 _DESCRIPTOR: Final = struct.Struct("<HI")
+# Signature, attestation key, from version 4 on type and length of the outer certification data, QE report, its signature, length of the
+# QE authentication data; then that data and the (inner) certification data.
+_AUTH_3: Final = struct.Struct("<64s64s384s64sH")
+_AUTH_4: Final = struct.Struct("<64s64sHI384s64sH")
+_CERTIFICATION: Final = struct.Struct("<HI")
+_REPORT_BEFORE_END: Final = REPORT_SIZE + 64 + 2
+_QE_REPORT_TYPE: Final = int(CertificationType.QE_REPORT)
+_CERTIFICATION_TYPES: Final = {int(kind): kind for kind in CertificationType if kind <= CertificationType.PCK_CHAIN}
+_ZEROS: Final = bytes(32)
+_TEES: Final = {int(tee): tee for tee in Tee}
 _REPORT: Final = struct.Struct("<16sI12s16sQQ32s32s32s32s64sHHH42s16s64s")
 
 
@@ -135,9 +145,9 @@ def parse(data: bytes) -> Quote:
     version, key_type, tee_value, qe_svn, pce_svn, vendor, user_data = _HEADER.unpack_from(data)
     if version not in (3, 4, 5):
         raise QUOTE_VERSION.failure(where="quote offset 0x000", found=f"version {version}", expected="3, 4 or 5")
-    if tee_value not in (Tee.SGX, Tee.TDX):
+    tee = _TEES.get(tee_value)
+    if tee is None:
         raise QUOTE_VERSION.failure(where="quote offset 0x004", found=f"TEE type 0x{tee_value:x}", expected="0x0 (SGX) or 0x81 (TDX)")
-    tee = Tee(tee_value)
     if version == 3 and tee is not Tee.SGX:
         raise QUOTE_VERSION.failure(where="quote offset 0x004", found="a version 3 quote of a TDX guest", expected="version 4 or 5 for TDX")
     if key_type != _P256_KEY_TYPE:
@@ -150,23 +160,29 @@ def parse(data: bytes) -> Quote:
     _need(data, end, 4, "length of the auth data")
     size = int.from_bytes(data[end : end + 4], "little")
     _need(data, end + 4, size, "auth data")
-    auth = _Auth(data[end + 4 : end + 4 + size], end + 4)
-    signature = auth.take(64, "signature")
-    key = auth.take(64, "attestation key")
-    if version >= 4:
-        outer = auth.uint(2, "outer certification type")
-        if outer != CertificationType.QE_REPORT:
-            raise CERTIFICATION.failure(where=auth.where(-2), found=f"outer type {outer}", expected="6 (QE report)")
-        nested = auth.uint(4, "length of the outer certification data")
-        if nested != auth.left:
+    auth = data[end + 4 : end + 4 + size]
+    base = end + 4
+    if version == 3:
+        signature, key, report, qe_signature, left = _unpack(_AUTH_3, auth, base)
+        position = _AUTH_3.size
+    else:
+        signature, key, outer, nested, report, qe_signature, left = _unpack(_AUTH_4, auth, base)
+        position = _AUTH_4.size
+        if outer != _QE_REPORT_TYPE:
+            raise CERTIFICATION.failure(where=_at(base + 128), found=f"outer type {outer}", expected="6 (QE report)")
+        if nested != size - 134:
             raise QUOTE_FORM.failure(
-                where=auth.where(-4), found=f"{nested} bytes of certification data", expected=f"{auth.left}, all that is left"
+                where=_at(base + 130), found=f"{nested} bytes of certification data", expected=f"{size - 134}, all that is left"
             )
-    report = auth.take(REPORT_SIZE, "QE report")
-    report_offset = auth.offset - REPORT_SIZE
-    qe_signature = auth.take(64, "signature of the QE report")
-    qe_auth = auth.take(auth.uint(2, "length of the QE authentication data"), "QE authentication data")
-    certification = _certification(auth)
+    report_offset = base + position - _REPORT_BEFORE_END
+    qe_auth = auth[position : position + left]
+    position += left
+    if position + _CERTIFICATION.size > size:
+        raise QUOTE_FORM.failure(
+            where=_at(base + position - left), found=f"{left} bytes of QE authentication data", expected="room for certification data"
+        )
+    kind, length = _CERTIFICATION.unpack_from(auth, position)
+    certification = _certification(kind, length, auth[position + _CERTIFICATION.size :], base + position)
     return Quote(
         version, tee, qe_svn, pce_svn, user_data, body_type, data[start:end], data[:end], signature, key, report,
         parse_report(report, f"QE report at quote offset 0x{report_offset:03x}"), qe_signature, qe_auth, certification,
@@ -180,43 +196,23 @@ def parse_report(data: bytes, name: str) -> EnclaveReport:
         cpu_svn, misc, reserved1, ext_prod_id, attributes, xfrm, mr_enclave, reserved2, mr_signer, reserved3, config_id, prod_id, svn,
         config_svn, reserved4, family_id, report_data,
     ) = _REPORT.unpack(data)  # fmt: skip
-    for offset, reserved in ((20, reserved1), (96, reserved2), (160, reserved3), (262, reserved4)):
-        if reserved.count(0) != len(reserved):
-            raise RESERVED.failure(where=f"{name}, offset 0x{offset:03x}", found=reserved.hex(), expected="zeros")
+    if any(reserved1) or reserved2 != _ZEROS or reserved3 != _ZEROS or any(reserved4):
+        for offset, reserved in ((20, reserved1), (96, reserved2), (160, reserved3), (262, reserved4)):
+            if any(reserved):
+                raise RESERVED.failure(where=f"{name}, offset 0x{offset:03x}", found=reserved.hex(), expected="zeros")
     return EnclaveReport(
         cpu_svn, misc, ext_prod_id, attributes, xfrm, mr_enclave, mr_signer, config_id, prod_id, svn, config_svn, family_id, report_data
     )
 
 
-class _Auth:
-    """The auth data, read in order; ``offset`` is that in the quote."""
+def _unpack(form: struct.Struct, auth: bytes, base: int) -> tuple[Any, ...]:
+    if len(auth) < form.size:
+        raise QUOTE_FORM.failure(where=_at(base), found=f"{len(auth)} bytes of auth data", expected=f"at least {form.size} bytes")
+    return form.unpack_from(auth)
 
-    __slots__ = ("_base", "_data", "_position")
 
-    def __init__(self, data: bytes, base: int) -> None:
-        self._data: Final = data
-        self._base: Final = base
-        self._position = 0
-
-    @property
-    def offset(self) -> int:
-        return self._base + self._position
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._position
-
-    def where(self, back: int = 0) -> str:
-        return f"quote offset 0x{self.offset + back:03x}"
-
-    def take(self, size: int, field: str) -> bytes:
-        if size > self.left:
-            raise QUOTE_FORM.failure(where=self.where(), found=f"{self.left} bytes of auth data", expected=f"{size} bytes of {field}")
-        self._position += size
-        return self._data[self._position - size : self._position]
-
-    def uint(self, size: int, field: str) -> int:
-        return int.from_bytes(self.take(size, field), "little")
+def _at(offset: int) -> str:
+    return f"quote offset 0x{offset:03x}"
 
 
 def _body(data: bytes, version: int, tee: Tee) -> tuple[BodyType, int]:
@@ -239,27 +235,25 @@ def _body(data: bytes, version: int, tee: Tee) -> tuple[BodyType, int]:
     return body_type, HEADER_SIZE + _DESCRIPTOR.size
 
 
-def _certification(auth: _Auth) -> Certification:
+def _certification(value: int, size: int, content: bytes, offset: int) -> Certification:
     """The (inner) certification data, which must fill the rest of the auth data."""
-    value = auth.uint(2, "certification type")
-    if not CertificationType.PPID_PLAIN <= value <= CertificationType.PCK_CHAIN:
-        raise CERTIFICATION.failure(where=auth.where(-2), found=f"type {value}", expected="1 to 5")
-    kind = CertificationType(value)
-    size = auth.uint(4, "length of the certification data")
-    if size != auth.left:
+    kind = _CERTIFICATION_TYPES.get(value)
+    if kind is None:
+        raise CERTIFICATION.failure(where=_at(offset), found=f"type {value}", expected="1 to 5")
+    if size != len(content):
         raise QUOTE_FORM.failure(
-            where=auth.where(-4), found=f"{size} bytes of certification data", expected=f"{auth.left}, all that is left"
+            where=_at(offset + 2), found=f"{size} bytes of certification data", expected=f"{len(content)}, all that is left"
         )
-    if kind >= CertificationType.PCK_LEAF:
+    ppid_size = _PPID_SIZES.get(kind)
+    if ppid_size is None:
         # Writers end the PEM with NUL bytes, as C strings end (seen on every platform); nothing may follow them.
-        return Certification(kind, auth.take(size, "certification data").rstrip(b"\0"), b"", b"")
-    expected = _PPID_SIZES[kind] + 20
-    # Intel's own sample of type 1 (QVL, sampleData/quote.dat) ends before the PCE id.
+        return Certification(kind, content.rstrip(b"\0"), b"", b"")
+    # PPID, CPUSVN 16, PCESVN 2, PCE id 2. Intel's own sample of type 1 (QVL, sampleData/quote.dat) ends before the PCE id.
+    expected = ppid_size + 20
     if size != expected and not (kind is CertificationType.PPID_PLAIN and size == expected - 2):
-        raise QUOTE_FORM.failure(where=auth.where(-4), found=f"{size} bytes", expected=f"{expected} bytes for type {value}")
-    ppid = auth.take(_PPID_SIZES[kind], "PPID")
-    auth.take(18, "CPUSVN and PCESVN")
-    return Certification(kind, b"", ppid if kind is CertificationType.PPID_PLAIN else b"", auth.take(auth.left, "PCE id"))
+        raise QUOTE_FORM.failure(where=_at(offset + 2), found=f"{size} bytes", expected=f"{expected} bytes for type {value}")
+    ppid = content[:ppid_size] if kind is CertificationType.PPID_PLAIN else b""
+    return Certification(kind, b"", ppid, content[ppid_size + 18 :])
 
 
 def _need(data: bytes, start: int, size: int, what: str) -> None:

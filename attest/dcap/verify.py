@@ -171,7 +171,14 @@ def _judge_tcb(quote: Quote, basis: Basis, checklist: Checklist) -> TcbResult:
     """Steps 7 and 8: a function of the QE report, the PCK certificate, both documents, and what of the body speaks of the TDX module."""
     svns = _svns(quote)
     module = quote.body[64:120] if svns else b""
-    key = (basis.info.digest, basis.identity.digest, basis.pck.intel.fingerprints[0], quote.qe_report_bytes, module, *svns)
+    key: tuple[str | bytes, ...] = (
+        basis.info.digest,
+        basis.identity.digest,
+        basis.pck.intel.fingerprints[0],
+        quote.qe_report_bytes,
+        module,
+        *svns,
+    )
     known = _judgements.get(key)
     if known is not None:
         checklist.adopt(known[1])

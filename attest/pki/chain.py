@@ -337,9 +337,8 @@ def key_type(certificate: x509.Certificate) -> KeyType | None:
 
 
 def _require_key(certificate: x509.Certificate, expected: KeyType, where: str) -> None:
-    ALGORITHM.require(
-        key_type(certificate) is expected, where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key"
-    )
+    if key_type(certificate) is not expected:  # the key is put into words only for a refusal
+        raise ALGORITHM.failure(where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key")
 
 
 def require_signature_algorithm(

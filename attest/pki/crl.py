@@ -185,12 +185,8 @@ def may_be_critical(der: bytes) -> bool:
 
 
 def _require_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
-    ISSUER.require(
-        crl.issuer == issuer.subject,
-        where=name,
-        found=short(crl.issuer.rfc4514_string()),
-        expected=short(issuer.subject.rfc4514_string()),
-    )
+    if crl.issuer != issuer.subject:  # the names are put into words only for a refusal
+        raise ISSUER.failure(where=name, found=short(crl.issuer.rfc4514_string()), expected=short(issuer.subject.rfc4514_string()))
     usage = extension(issuer, x509.KeyUsage)
     ISSUER.require(
         usage is not None and usage.value.crl_sign, where=name, found="an issuer without keyUsage cRLSign", expected="keyUsage cRLSign"
@@ -207,9 +203,10 @@ def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certifi
         good = crl.is_signature_valid(key)
     except PARSE_ERRORS:
         good = False
-    SIGNATURE.require(
-        good, where=name, found="a signature that the issuer's key did not make", expected=f"a signature by {common_name(issuer.subject)}"
-    )
+    if not good:
+        raise SIGNATURE.failure(
+            where=name, found="a signature that the issuer's key did not make", expected=f"a signature by {common_name(issuer.subject)}"
+        )
 
 
 def _require_known_extensions(crl: x509.CertificateRevocationList, der: bytes, name: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated
 
 from attest.dcap.claims import PlatformClaims, platform_values
@@ -94,13 +95,22 @@ class TdxClaims(PlatformClaims):
     ]
 
 
+# Plain numbers: flags of an enum take a microsecond each.
+_DEBUG, _LASS, _SEPT_VE_DISABLE, _MIGRATABLE, _PKS, _KEY_LOCKER, _TPA, _PERFMON = (int(bit) for bit in Attribute)
+
+
+@lru_cache(maxsize=64)
+def _features(xfam: int) -> frozenset[str]:
+    return frozenset(name for bit, name in XFAM_FEATURES.items() if xfam >> bit & 1)
+
+
 def claims_of(
     verified: VerifiedQuote, report: TdReport, *, log: EventLog | None, runtime: RuntimeData | None, simulated: bool, at: datetime
 ) -> TdxClaims:
     """The claims of a verified quote."""
-    attributes = Attribute(report.attributes)
+    attributes = report.attributes
     return TdxClaims(
-        **platform_values(verified, debug=Attribute.DEBUG in attributes, simulated=simulated, at=at),
+        **platform_values(verified, debug=bool(attributes & _DEBUG), simulated=simulated, at=at),
         quote_version=verified.quote.version,
         td_body=report.body,
         mr_td=report.mr_td.hex(),
@@ -114,15 +124,15 @@ def claims_of(
         mr_seam=report.mr_seam.hex(),
         mr_service_td=_digest(report.mr_service_td),
         service_td=any(report.mr_service_td) or any(_service_td(report)),
-        sept_ve_disabled=Attribute.SEPT_VE_DISABLE in attributes,
-        migratable=Attribute.MIGRATABLE in attributes,
-        protection_keys=Attribute.PKS in attributes,
-        key_locker=Attribute.KEY_LOCKER in attributes,
-        linear_address_separation=Attribute.LASS in attributes,
-        tpa=Attribute.TPA in attributes,
-        performance_monitoring=Attribute.PERFMON in attributes,
+        sept_ve_disabled=bool(attributes & _SEPT_VE_DISABLE),
+        migratable=bool(attributes & _MIGRATABLE),
+        protection_keys=bool(attributes & _PKS),
+        key_locker=bool(attributes & _KEY_LOCKER),
+        linear_address_separation=bool(attributes & _LASS),
+        tpa=bool(attributes & _TPA),
+        performance_monitoring=bool(attributes & _PERFMON),
         xfam=f"{report.xfam:016x}",
-        features=frozenset(name for bit, name in XFAM_FEATURES.items() if report.xfam >> bit & 1),
+        features=_features(report.xfam),
         tdx_module_svn=report.tee_tcb_svn[0],
         tdx_module_version=report.tee_tcb_svn[1],
         tee_tcb_svn=report.tee_tcb_svn.hex(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from attest.checks import Check, Checklist
+from attest.checks import Check, Checklist, CheckResult, Status
 from attest.crypto import sha384
 from attest.dcap.checks import DCAP_CHECKS, TDX_CHECKS
 from attest.dcap.quote import Tee, parse
@@ -31,6 +31,12 @@ RTMR3: Final = Check(
 )
 
 CHECKS: Final = (*DCAP_CHECKS, *TDX_CHECKS, TD_ATTRIBUTES, XFAM, EVENT_LOG, RUNTIME_DATA, RTMR3)
+
+_RTMR3: Final = (
+    CheckResult(RTMR3, Status.NOT_CHECKED, "the register is a claim as it stands; what went into it is known to the guest alone"),
+)
+_NO_LOG: Final = (CheckResult(EVENT_LOG, Status.PASSED, "no log: a policy can demand one, or the registers themselves"),)
+_NO_RUNTIME_DATA: Final = (CheckResult(RUNTIME_DATA, Status.PASSED, "none: REPORTDATA is the guest's own"),)
 
 
 def statement(evidence: Evidence) -> bytes:
@@ -59,7 +65,7 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
             runtime = read_runtime_data(evidence.parts["runtime-data"], report.report_data)
             checklist.passed(RUNTIME_DATA, "REPORTDATA is that of the paravisor: the guest speaks through user-data")
         else:
-            checklist.passed(RUNTIME_DATA, "none: REPORTDATA is the guest's own")
+            checklist.adopt(_NO_RUNTIME_DATA)
         return conclude(
             evidence,
             claims_of(verified, report, log=log, runtime=runtime, simulated=trust.simulated, at=at),
@@ -76,9 +82,9 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
 
 def _event_log(evidence: Evidence, rtmr: tuple[bytes, bytes, bytes, bytes], checklist: Checklist) -> EventLog | None:
     """The log, when there is one, must give the first three registers."""
-    checklist.not_checked(RTMR3, "the register is a claim as it stands; what went into it is known to the guest alone")
+    checklist.adopt(_RTMR3)
     if "event-log" not in evidence.parts:
-        checklist.passed(EVENT_LOG, "no log: a policy can demand one, or the registers themselves")
+        checklist.adopt(_NO_LOG)
         return None
     log = read_event_log(evidence.parts["event-log"])
     for index in range(3):
