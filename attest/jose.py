@@ -171,5 +171,5 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def _bad_key(found: str) -> NoReturn:
     raise MalformedError.at(
-        "jose.key", "not a usable issuer key", found=found, expected="a P-384 key", fix="create one with: attest key issuer"
+        "jose.key", "not a usable issuer key", found=found, expected="a P-384 key", fix="get it from the broker with: attest key issuer"
     )

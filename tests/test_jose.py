@@ -85,8 +85,8 @@ def test_what_is_signed_verifies() -> None:
         (HEADER | {"b64": True}, FORM.id),
         (HEADER | {"zip": "DEF"}, FORM.id),
         (HEADER | {"cty": "JWT"}, FORM.id),
-        (f'{{"alg":"none","alg":"ES384","kid":"{KID}","typ":"{TYPE}"}}', FORM.id),
-        (f'{{"alg":"ES384","kid":"{KID}","typ":"{TYPE}"}} ' + "x", FORM.id),
+        pytest.param(f'{{"alg":"none","alg":"ES384","kid":"{KID}","typ":"{TYPE}"}}', FORM.id, id="duplicate member"),
+        pytest.param(f'{{"alg":"ES384","kid":"{KID}","typ":"{TYPE}"}} ' + "x", FORM.id, id="trailing text"),
         ("[]", FORM.id),
         ("null", FORM.id),
         ("{", FORM.id),
@@ -234,6 +234,7 @@ def test_private_key_file(tmp_path: Path) -> None:
         KEY.public.to_pem(),
         ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
+    ids=["text", "public key", "other curve"],
 )
 def test_other_private_key_files(tmp_path: Path, content: bytes) -> None:
     create_secret(tmp_path / "issuer.pem", content)

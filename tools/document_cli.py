@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hin
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from attest_cli import documents
+from attest_cli import documents, release_documents
 from attest_cli.main import app
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
@@ -128,8 +128,9 @@ def schema_name(kind: type) -> str:
 
 
 def all_types() -> list[type]:
-    """Every document type, in the order of the module."""
-    return [value for value in vars(documents).values() if isinstance(value, type) and is_typeddict(value)]
+    """Every document type, in the order of the modules."""
+    found = (*vars(documents).values(), *vars(release_documents).values())
+    return list(dict.fromkeys(value for value in found if isinstance(value, type) and is_typeddict(value)))
 
 
 def top_documents() -> dict[str, type]:

@@ -35,7 +35,7 @@ from attest.checks import Check, Status
 from attest.crypto import same, sha256
 from attest.decision import Permit, PolicyIdentity
 from attest.ear import SESSION, ear_claims, verify_ear
-from attest.errors import AttestError, CannotDecideError, MalformedError, Outcome, Reason
+from attest.errors import AttestError, CannotDecideError, MalformedError, Outcome, Reason, error_for
 from attest.evidence import Claims, Scope, Verified
 from attest.jose import IssuerKey
 from attest.kinds import kind_named
@@ -168,7 +168,9 @@ def report(replay: Replay) -> str:
         REPORT.require(
             verified.statement.hex() == statement, found=statement, expected=verified.statement.hex(), where=device.evidence.label
         )
-        REPORT.require(all(result.reason is None for result in verified.checks), found="a check that failed", where=device.evidence.label)
+        against = [result.reason for result in verified.checks if result.reason is not None]
+        if against:
+            raise error_for(*against)
         passed += sum(result.status is Status.PASSED for result in verified.checks)
     surplus = sorted(set(replay.decision.devices) - {device.evidence.label for device in replay.judgement.devices})
     REPORT.require(not surplus, found=f"a decision about {', '.join(surplus)}", expected="a decision about the devices of the bundle")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +47,22 @@ def test_every_check_of_every_kind_and_of_the_floor_is_listed() -> None:
     wanted = {check.id for kind in KINDS for check in kind.checks} | {check.id for check in (*FLOOR, *RELEASE_CHECKS)}
     assert wanted <= known
     assert len(known) == len({item["id"] for item in everything()} & known)
+
+
+def test_every_command_that_a_hint_names_exists(document_cli: ModuleType) -> None:
+    """In the library's hints and in ours: a next step that cannot be taken is worse than none."""
+    names = {name.removeprefix("attest ") for name, _ in document_cli.commands()}
+    groups = {name.partition(" ")[0] for name in names if " " in name}
+    wrong = []
+    for path in [*ROOT.glob("attest/**/*.py"), *ROOT.glob("cli/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or "\n" in node.value:
+                continue
+            for said in re.findall(r"(?:with|by|:|'|see) attest ([a-z][a-z -]*)", node.value):
+                words = said.split()
+                if (words[0] in groups and " ".join(words[:2]) not in names) or words[0] not in groups | names:
+                    wrong.append(f"{path.name}:{node.lineno}: attest {said}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("field", ["title", "source"])

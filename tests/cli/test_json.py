@@ -83,6 +83,7 @@ LINES = {
         ("key list --broker lab/broker", 0),
         ("key show demo --broker lab/broker", 0),
     ],
+    "attest-issuer/1": [("key issuer --broker lab/broker", 0), ("key issuer --broker lab/broker --out lab/json-issuer.jwk", 0)],
     "attest-challenge/1": [("challenge demo --broker lab/broker", 0)],
     "attest-release/1": [("release demo lab/none-yet --out lab/json-release --broker lab/broker --trust lab/pki/trust.json", 0)],
     "attest-token/1": [

@@ -109,6 +109,11 @@ MALFORMED = {
     "empty file": (file_with(b""), "evidence.unrecognised", "attest verify --help"),
     "certificates alone": (file_with(b"-----BEGIN CERTIFICATE-----\n"), "evidence.unrecognised", "--with CERTIFICATES"),
     "trust store": (file_with(b'{"format": "attest-trust/1"}'), "evidence.unrecognised", "--trust FILE"),
+    "record of a release": (
+        file_with(b'{"format": "attest-release-record/1"}'),
+        "evidence.unrecognised",
+        "attest audit record FILE",
+    ),
     "half a report": (file_with(bytes.fromhex("11e001ff") + bytes(33) + bytes.fromhex("1160") + bytes(9)), "nvidia-gpu", ""),
     "unknown member": (bundle_with(lambda m: m.update(surprise=1)), "wire.json", ""),
     "unknown format": (bundle_with(lambda m: m.update(format="attest-bundle/9")), "bundle.format", ""),

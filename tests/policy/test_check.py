@@ -170,6 +170,20 @@ def test_finding_in_the_frame_of_reference_data(kit: Kit, member: str, value: Js
     assert code in {finding.code for finding in kit.findings(kit.files(data={**kit.reference(), member: value}))}
 
 
+def test_a_kind_of_the_topology_that_does_not_exist_is_told_in_its_file(kit: Kit) -> None:
+    found = kit.findings(kit.files(data={**kit.reference(), "topology": {"board": 2, "chip": 1, "chp": 1}}))
+    [finding] = [finding for finding in found if finding.file == "reference.json"]
+    assert (finding.code, finding.found) == ("P105", "chp")
+    assert "Did you mean 'chip'?" in finding.meant
+
+
+def test_an_engine_that_reads_other_rules_than_stand_here_is_not_believed(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = engine.parse
+    for changed in (kit.rule_board + kit.rule_chip, kit.rules + kit.rule_chip):
+        monkeypatch.setattr(engine, "parse", lambda _text, other=changed: whole(other))
+        assert [finding.code for finding in kit.findings(kit.files())] == ["P107"]
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'{"format": "attest-reference/1", "format": "x"}', b"\xff", b'{"format": 1.5}', b" " * (256 * 1024 + 1)]
 )

@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from attest.appraisal import WorkloadClaims
 from attest.decision import Action, Answer
+from attest.errors import MalformedError, UsageError
 from attest.evidence import ClaimEnum, ClaimSet, declared
 from attest.kinds import KINDS
+from attest.policy import shipped
 from attest.policy.bundle import Policy, check_policy, read_files
 from attest.policy.explain import Request
 from attest.policy.rule import PERMIT, Member, leaves
@@ -105,6 +108,47 @@ def test_the_shipped_policies_are_found_and_clean() -> None:
         policy = SUITES[name].policy
         assert policy.identity.name == name
         assert policy.topology == {"nvidia-gpu": GPUS[name], "sev-snp": 1}
+
+
+def test_where_shipped_policies_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the package in a source tree, inside it when it is installed."""
+    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "attest" / "policy" / "shipped.py"))
+    assert shipped_policies() == tmp_path / "policies"
+    (tmp_path / "attest" / "_policies" / "one").mkdir(parents=True)
+    (tmp_path / "attest" / "_policies" / "one" / "policy.json").write_text("{}")
+    assert shipped_policies() == tmp_path / "attest" / "_policies"
+    assert shipped_names() == ("one",)
+    with pytest.raises(UsageError, match="oen") as refused:
+        shipped_policy("oen")
+    assert "Did you mean 'one'?" in refused.value.hint
+
+
+def test_a_folder_that_is_no_policy(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        read_files(tmp_path / "none")
+    for name, data in SUITES["h100-snp"].policy.files.items():
+        (tmp_path / name).write_bytes(data)
+    assert Policy.load(tmp_path).identity == SUITES["h100-snp"].policy.identity
+    (tmp_path / "rules.cedar").write_bytes(b" " * (1 << 20))
+    with pytest.raises(MalformedError, match="too long"):
+        Policy.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_an_appraisal_is_asked_device_by_device_then_as_a_whole(name: str) -> None:
+    suite = SUITES[name]
+
+    def judged(subject: str, label: str, kind: str) -> SimpleNamespace:
+        return SimpleNamespace(subject=label, kind=kind, claims=SimpleNamespace(values=lambda: suite.request(subject).claims))
+
+    devices = [judged("gpu", f"gpu-{number}", "nvidia-gpu") for number in range(3)]
+    devices += [judged("cpu", "cpu", "sev-snp"), judged("cpu", "odd", "tdx")]
+    appraisal = SimpleNamespace(devices=devices, workload=SimpleNamespace(values=lambda: suite.request("workload").claims))
+    answers = suite.policy.evaluate(appraisal, key="weights")  # type: ignore[arg-type]
+    assert [(answer.action, answer.subject, answer.allowed) for answer in answers] == [
+        (Action.ACCEPT, "gpu-0", True), (Action.ACCEPT, "gpu-1", True), (Action.ACCEPT, "gpu-2", True), (Action.ACCEPT, "cpu", True),
+        (Action.ACCEPT, "odd", False), (Action.RELEASE, "workload", True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SUITES)
