@@ -17,10 +17,8 @@ from attest.dcap.wanted import wanted
 from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.sgx.claims import SgxClaims
 from attest.kinds.sgx.inspect import inspect
-from attest.kinds.sgx.verify import CHECKS, statement, verify
+from attest.kinds.sgx.verify import CHECKS, NAME, statement, verify
 from attest.trust import TrustStore
-
-NAME: Final = "sgx"
 
 
 class Sgx:

@@ -15,6 +15,8 @@ from attest.evidence import Collateral, Evidence, Verified, conclude
 from attest.kinds.sgx.claims import Attribute, SgxClaims, claims_of
 from attest.trust import TrustStore
 
+NAME: Final = "sgx"
+
 INITIALISED: Final = Check(
     "sgx.initialised",
     "Initialised enclave",

@@ -18,10 +18,8 @@ from attest.dcap.wanted import wanted
 from attest.evidence import Collateral, Evidence, Kind, Scope, Verified, Wanted
 from attest.kinds.tdx.claims import TdxClaims
 from attest.kinds.tdx.inspect import inspect
-from attest.kinds.tdx.verify import CHECKS, statement, verify
+from attest.kinds.tdx.verify import CHECKS, NAME, statement, verify
 from attest.trust import TrustStore
-
-NAME: Final = "tdx"
 
 
 class Tdx:

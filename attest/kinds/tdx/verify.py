@@ -17,6 +17,8 @@ from attest.kinds.tdx.event_log import EventLog, read_event_log
 from attest.kinds.tdx.report import TD_ATTRIBUTES, XFAM, parse_body
 from attest.trust import TrustStore
 
+NAME: Final = "tdx"
+
 EVENT_LOG: Final = Check(
     "tdx.event-log",
     "Event log and RTMR0 to RTMR2",
