@@ -121,6 +121,11 @@ def _changed(report: TdReport, name: str, value: ClaimValue) -> TdReport:
         return replace(report, xfam=int(str(value), 16))
     if name == "features" and isinstance(value, frozenset):
         return replace(report, xfam=sum(1 << bit for bit, feature in XFAM_FEATURES.items() if feature in value))
+    return _of_module(report, name, value)
+
+
+def _of_module(report: TdReport, name: str, value: ClaimValue) -> TdReport:
+    """The same for the body and for the TDX module that it was made under."""
     if name == "td_body":
         return _with_body(report, TdBody(str(value)))
     if name in ("tdx_module_svn", "tdx_module_version") and isinstance(value, int):
