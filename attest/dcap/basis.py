@@ -235,17 +235,13 @@ def _tcb_info(
     quote: Quote, platform: PckPlatform, trust: TrustStore, collateral: Collateral, at: datetime, checklist: Checklist
 ) -> tuple[Opened[TcbInfo], IntelChain]:
     found = [_open_tcb_info(item) for item in collateral.of_type(CollateralType.TCB_INFO)]
-    fmspc, fetch = platform.fmspc.hex().upper(), f"attest collateral fetch --fmspc {platform.fmspc.hex()} --tee {quote.tee.name.lower()}"
+    fmspc = platform.fmspc.hex().upper()
     if not found:
-        raise TCB_INFO.failure(where="collateral", found="no TCB Info", expected=f"one for {quote.tee.name}, FMSPC {fmspc}", fix=fetch)
+        raise TCB_INFO.failure(where="collateral", found="no TCB Info", expected=f"one for {quote.tee.name}, FMSPC {fmspc}")
     of_tee = [item for item in found if item.value.tee is quote.tee]
-    TCB_INFO_TEE.require(
-        bool(of_tee), where="TCB Info, id", found=f"a TCB Info for {found[0].value.tee.name}", expected=quote.tee.name, fix=fetch
-    )
+    TCB_INFO_TEE.require(bool(of_tee), where="TCB Info, id", found=f"a TCB Info for {found[0].value.tee.name}", expected=quote.tee.name)
     of_family = [item for item in of_tee if item.value.fmspc == platform.fmspc]
-    FMSPC.require(
-        bool(of_family), where="TCB Info, fmspc", found=of_tee[0].value.fmspc.hex().upper(), expected=f"{fmspc}, as the PCK says", fix=fetch
-    )
+    FMSPC.require(bool(of_family), where="TCB Info, fmspc", found=of_tee[0].value.fmspc.hex().upper(), expected=f"{fmspc}, as the PCK says")
     matching = [item for item in of_family if item.value.pce_id == platform.pce_id]
     PCE_ID.require(
         bool(matching), where="TCB Info, pceId", found=of_family[0].value.pce_id.hex(), expected=f"{platform.pce_id.hex()}, as the PCK says"
@@ -344,7 +340,7 @@ def _until(asked: Asked, at: datetime) -> datetime:
     until = require_not_revoked(found, own, members, at)
     if until is None:
         windows = ", ".join(f"{_time(crl.this_update)} to {_time(crl.next_update)}" for crl in found)
-        raise check.failure(where=f"CRL {found[0].name}", found=f"judged at {format_time(at)}", expected=windows)
+        raise check.failure(where=found[0].name, found=f"judged at {format_time(at)}", expected=windows)
     return until
 
 

@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from attest import limits
+from attest.checks import Check
 from attest.crypto import sha384
-from attest.errors import MalformedError
+from attest.errors import AttestError, Outcome
 from attest.evidence import Tri
 from attest.wire import Reader, bounded
 
+FORM: Final = Check(
+    "tdx.event-log-form",
+    "Form of the event log",
+    "TCG PC Client Platform Firmware Profile 1.06, section 10.2 (crypto-agile log)",
+    Outcome.MALFORMED,
+    "send the CCEL as the firmware wrote it, without the padding behind it",
+)
 REGISTERS: Final = 4
 _SIZE: Final = 48
 _SHA384: Final = 0x000C
@@ -143,5 +151,5 @@ def _variable(data: bytes) -> tuple[str, bytes]:
     return data[32 : 32 + 2 * characters].decode("utf-16-le", "replace"), data[32 + 2 * characters :]
 
 
-def _fail(message: str, reader: Reader, found: str, expected: str) -> MalformedError:
-    return MalformedError.at("tdx.event-log-form", message, where=reader.where(), found=found, expected=expected)
+def _fail(message: str, reader: Reader, found: str, expected: str) -> AttestError:
+    return FORM.failure(where=reader.where(), found=f"{message}: {found}", expected=expected)

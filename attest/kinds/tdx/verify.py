@@ -13,6 +13,7 @@ from attest.dcap.verify import verify_quote
 from attest.evidence import Collateral, Evidence, Verified, conclude
 from attest.kinds.tdx.azure import RUNTIME_DATA, read_runtime_data
 from attest.kinds.tdx.claims import TdxClaims, claims_of
+from attest.kinds.tdx.event_log import FORM as EVENT_LOG_FORM
 from attest.kinds.tdx.event_log import EventLog, read_event_log
 from attest.kinds.tdx.report import TD_ATTRIBUTES, XFAM, parse_body
 from attest.trust import TrustStore
@@ -32,12 +33,15 @@ RTMR3: Final = Check(
     limitation=True,
 )
 
-CHECKS: Final = (*DCAP_CHECKS, *TDX_CHECKS, TD_ATTRIBUTES, XFAM, EVENT_LOG, RUNTIME_DATA, RTMR3)
+CHECKS: Final = (*DCAP_CHECKS, *TDX_CHECKS, TD_ATTRIBUTES, XFAM, EVENT_LOG_FORM, EVENT_LOG, RUNTIME_DATA, RTMR3)
 
 _RTMR3: Final = (
     CheckResult(RTMR3, Status.NOT_CHECKED, "the register is a claim as it stands; what went into it is known to the guest alone"),
 )
-_NO_LOG: Final = (CheckResult(EVENT_LOG, Status.PASSED, "no log: a policy can demand one, or the registers themselves"),)
+_NO_LOG: Final = (
+    CheckResult(EVENT_LOG_FORM, Status.PASSED, "no log"),
+    CheckResult(EVENT_LOG, Status.PASSED, "no log: a policy can demand one, or the registers themselves"),
+)
 _NO_RUNTIME_DATA: Final = (CheckResult(RUNTIME_DATA, Status.PASSED, "none: REPORTDATA is the guest's own"),)
 
 
@@ -89,6 +93,7 @@ def _event_log(evidence: Evidence, rtmr: tuple[bytes, bytes, bytes, bytes], chec
         checklist.adopt(_NO_LOG)
         return None
     log = read_event_log(evidence.parts["event-log"])
+    checklist.passed(EVENT_LOG_FORM)
     for index in range(3):
         EVENT_LOG.require(
             log.registers[index] == rtmr[index],
