@@ -11,66 +11,13 @@ import pytest
 from cryptography import x509
 
 from attest.crypto import spki_sha256
-from attest.dcap.quote import parse
 from attest.errors import AttestError, Outcome, worst
 from attest.evidence import Debug
 from attest.trust import Role, TrustStore
+from tests.dcap.cases import REFUSED, mutate
 
 pytestmark = pytest.mark.corpus
 
-# Why each refusal of the synthetic cases is one. A case that is not named here is not refused.
-REFUSED = {
-    "platform_Revoked": "dcap.tcb-revoked",
-    "platform_Revoked_qe_OutOfDate": "dcap.tcb-revoked",
-    "platform_Revoked_module_OutOfDate": "dcap.tcb-revoked",
-    "platform_Revoked_module_UpToDate": "dcap.tcb-revoked",
-    "qe_Revoked": "dcap.tcb-revoked",
-    "module_Revoked": "dcap.tcb-revoked",
-    "module_minor_below_all_levels": "dcap.module-level",
-    "module_identity_missing": "dcap.module-level",
-    "module_identities_empty_but_svn1_gt0": "dcap.module-level",
-    "svn1_zero_uses_all_components": "dcap.tcb-level",
-    "svn1_zero_mod_ge5_but_level_requires_1": "dcap.tcb-level",
-    "v5_td15_current_unsupported": "dcap.module-level",
-    "v4_bt3_shape": "dcap.quote-form",
-    "td_tud_reserved_bit1": "tdx.attributes",
-    "seam_attributes_nonzero": "dcap.tdx-module",
-    "mrsignerseam_nonzero": "dcap.tdx-module",
-    "fmspc_mismatch": "dcap.fmspc",
-    "pceid_mismatch": "dcap.pceid",
-    "tcbinfo_SGX_for_TDX": "dcap.tcb-info-tee",
-    "qe_identity_QE_for_TDX": "dcap.qe-identity-tee",
-    "qe_debug": "dcap.qe-match",
-    "qe_attr_mismatch": "dcap.qe-match",
-    "qe_mrsigner": "dcap.qe-match",
-    "qe_prodid": "dcap.qe-match",
-    "qe_svn_below": "dcap.qe-level",
-    "qe_report_data_mismatch": "dcap.attestation-key",
-    "pck_chain_other_root": "pki.chain.anchor",
-    "pck_revoked": "pki.crl.revoked",
-    "intermediate_revoked": "pki.crl.revoked",
-    "tcb_signer_revoked": "pki.crl.revoked",
-    "pck_crl_expired": "dcap.pck-crl",
-    "tcbinfo_expired": "dcap.tcb-info-time",
-    "tcbinfo_future": "dcap.tcb-info-time",
-    "qeidentity_expired": "dcap.qe-identity-time",
-    "pck_cert_expired": "pki.chain.expired",
-    "vendor_id": "dcap.vendor",
-    "akt3": "dcap.key-type",
-    "outer_cert_type_5": "dcap.certification-type",
-    "inner_cert_type_4_with_pem": "dcap.pck-certificate",
-    "bitflip_signed_body": "dcap.quote-signature",
-    "v3_header_tdx": "dcap.quote-version",
-    "tee_sgx_v4": "dcap.quote-form",
-    "role_confusion_tcbinfo_signed_by_pck_leaf": "dcap.signer-role",
-    "role_confusion_both_signed_by_pck_leaf": "dcap.signer-role",
-    "pck_leaf_cn_not_sgx_pck": "dcap.pck-role",
-    "slack_bytes_inside_auth_data": "dcap.quote-form",
-    "tcbinfo_tcbType_1": "dcap.collateral-form",
-    "tcbinfo_version_4": "dcap.collateral-form",
-    "tcbinfo_15_components": "dcap.collateral-form",
-    "tcbinfo_unknown_status": "dcap.collateral-form",
-}
 # Genuine by the algorithm; the floor refuses debugging, and no policy lowers that.
 DEBUGGABLE = {"td_debug"}
 
@@ -154,49 +101,13 @@ def test_mutations(quotes: Path, judge) -> None:
     for case in cases:
         quote = (quotes / case["base_quote"]).read_bytes()
         collateral = json.loads((quotes / case["base_collateral"]).read_bytes())
-        quote, collateral = _mutate(quote, collateral, case["op"], quotes)
+        quote, collateral = mutate(quote, collateral, case["op"], quotes)
         with pytest.raises(AttestError) as caught:
             judge(quote, collateral, case["now"], TrustStore.production())
         assert case["expected"] == "refuse"
         assert caught.value.reasons[0].found or caught.value.reasons[0].expected, case["name"]
         late = case["name"] in ("now_after_tcb_nextUpdate", "now_before_tcb_issueDate", "root_crl_missing", "pck_crl_is_root_crl")
         assert (worst([reason.outcome for reason in caught.value.reasons]) is Outcome.CANNOT_DECIDE) >= late, case["name"]
-
-
-def _mutate(quote: bytes, collateral: dict[str, str], op: dict, quotes: Path) -> tuple[bytes, dict[str, str]]:
-    changed = bytearray(quote)
-    kind, field = op["kind"], op.get("field", "")
-    if kind == "xor_byte":
-        changed[op["offset"]] ^= op["value"]
-    elif kind == "truncate":
-        del changed[op["length"] :]
-    elif kind == "set_bytes":
-        data = bytes.fromhex(op["hex"])
-        changed[op["offset"] : op["offset"] + len(data)] = data
-    elif kind == "collateral_xor_last_byte":
-        data = bytearray.fromhex(collateral[field])
-        data[-1] ^= 1
-        collateral[field] = data.hex()
-    elif kind == "collateral_replace":
-        assert op["old"] in collateral[field]
-        collateral[field] = collateral[field].replace(op["old"], op["new"], op.get("count", -1))
-    elif kind == "collateral_empty":
-        collateral[field] = ""
-    elif kind == "collateral_swap":
-        collateral[field] = _swapped(op["from_"], field, collateral, quote, quotes)
-    else:
-        assert kind == "time"
-    return bytes(changed), collateral
-
-
-def _swapped(source: str, field: str, collateral: dict[str, str], quote: bytes, quotes: Path) -> str:
-    if source.startswith("collateral/"):
-        return str(json.loads((quotes / source).read_bytes())[field])
-    if source.startswith("processor CA CRL"):
-        return str(json.loads((quotes / "collateral" / "sgx_00906ED50000_eval17_2025-05-27.json").read_bytes())[field])
-    if source == "quote PCK chain":
-        return parse(quote).certification.pem.decode()
-    return collateral[source]
 
 
 def test_quote_that_names_its_certificate(quotes: Path, judge, trust_in) -> None:
