@@ -184,6 +184,8 @@ def _suffix(data: bytes) -> str:
         return ".pem"
     if data.lstrip()[:1] == b"<":
         return ".xml"
+    if data.lstrip()[:1] == b"{":
+        return ".json"
     return ".hex"
 
 

@@ -74,6 +74,23 @@ class CheckResult:
     reason: Reason | None = None
 
 
+# Every kind has one tuple of checks, made once and used for every device: known by identity, which is what keeps them alive here.
+_TABLES: Final[dict[int, tuple[tuple[Check, ...], dict[str, Check]]]] = {}
+_MOST_TABLES: Final = 64
+
+
+def _by_id(checks: tuple[Check, ...]) -> dict[str, Check]:
+    known = _TABLES.get(id(checks))
+    if known is not None and known[0] is checks:
+        return known[1]
+    table = {check.id: check for check in checks}
+    if len(table) != len(checks):
+        raise AssertionError("duplicate check id")
+    if len(_TABLES) < _MOST_TABLES:
+        _TABLES[id(checks)] = (checks, table)
+    return table
+
+
 class Checklist:
     """Collects the results of one device's checks. Mutable, and never leaves the verification of that device.
 
@@ -82,10 +99,8 @@ class Checklist:
 
     def __init__(self, subject: str, checks: tuple[Check, ...]) -> None:
         self.subject: Final = subject
-        self._expected: Final = {check.id: check for check in checks}
+        self._expected: Final = _by_id(checks)
         self._results: Final[dict[str, CheckResult]] = {}
-        if len(self._expected) != len(checks):
-            raise AssertionError("duplicate check id")
 
     def __enter__(self) -> Checklist:
         return self
@@ -118,6 +133,15 @@ class Checklist:
         yield
         self.passed(check, detail)
 
+    def adopt(self, results: tuple[CheckResult, ...]) -> None:
+        """Record results that were found before over the very same bytes (see attest/dcap/cache.py)."""
+        for result in results:
+            self._put(result)
+
+    def results(self) -> tuple[CheckResult, ...]:
+        """What has been recorded so far, in that order."""
+        return tuple(self._results.values())
+
     def failed(self, check: Check, reason: Reason) -> None:
         """Record a failure that does not end the verification: a reference value that does not match."""
         self._put(CheckResult(check, Status.FAILED, "", reason.about(self.subject)))
@@ -141,7 +165,7 @@ class Checklist:
 
         Raises AssertionError when a check has no result: that is a bug of the verifier, never a property of the evidence.
         """
-        missing = [name for name in self._expected if name not in self._results]
-        if missing:
+        if len(self._results) != len(self._expected):  # what is recorded is always expected, and only once
+            missing = [name for name in self._expected if name not in self._results]
             raise AssertionError(f"checks without a result: {', '.join(missing)}")
-        return tuple(self._results[name] for name in self._expected)
+        return tuple(map(self._results.__getitem__, self._expected))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from attest.checks import Check
 
+P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P384_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 
 
@@ -51,24 +53,62 @@ def spki_sha256(key: CertificatePublicKeyTypes) -> str:
     return sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).hex()
 
 
+def verify_p256(key: object, signature: bytes, data: bytes | memoryview, check: Check, *, where: str = "") -> None:
+    """ECDSA P-256 with SHA-256 over ``data``; ``signature`` is r then s, each 32 bytes big-endian.
+
+    Raises ``check``'s failure when the key is not on P-256, r or s is outside 1..n-1, or the signature is wrong (FIPS 186-5 section 6.4.2).
+    """
+    _verify_ecdsa(key, _P256, signature, data, check, where)
+
+
 def verify_p384(key: object, signature: bytes, data: bytes | memoryview, check: Check, *, where: str = "") -> None:
     """ECDSA P-384 with SHA-384 over ``data``; ``signature`` is r then s, each 48 bytes big-endian.
 
     Raises ``check``'s failure when the key is not on P-384, r or s is outside 1..n-1, or the signature is wrong (FIPS 186-5 section 6.4.2).
     """
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise check.failure(found=_key_name(key), expected="a P-384 key", where=where)
-    if len(signature) != 96:
-        raise check.failure(found=f"{len(signature)} bytes of signature", expected="96 bytes", where=where)
-    r = int.from_bytes(signature[:48], "big")
-    s = int.from_bytes(signature[48:], "big")
-    if not (0 < r < P384_ORDER and 0 < s < P384_ORDER):
-        raise check.failure(found="r or s outside 1..n-1", expected="an ECDSA P-384 signature", where=where)
+    _verify_ecdsa(key, _P384, signature, data, check, where)
+
+
+def p256_key(point: bytes, check: Check, *, where: str = "") -> ec.EllipticCurvePublicKey:
+    """The P-256 key at ``point`` (x then y, 64 bytes). Raises ``check``'s failure when it is not on the curve."""
     try:
-        key.verify(utils.encode_dss_signature(r, s), bytes(data), ec.ECDSA(hashes.SHA384()))
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + point)
+    except ValueError:
+        raise check.failure(found="a point that is not on the curve", expected="a P-256 public key", where=where) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ecdsa:
+    """One curve with the one digest that is used with it; ``size`` is that of r and of s."""
+
+    name: str
+    curve: type[ec.EllipticCurve]
+    order: int
+    size: int
+    algorithm: ec.ECDSA
+    digest: str
+
+
+_P256: Final = _Ecdsa("P-256", ec.SECP256R1, P256_ORDER, 32, ec.ECDSA(hashes.SHA256()), "SHA-256")
+_P384: Final = _Ecdsa("P-384", ec.SECP384R1, P384_ORDER, 48, ec.ECDSA(hashes.SHA384()), "SHA-384")
+
+
+def _verify_ecdsa(key: object, form: _Ecdsa, signature: bytes, data: bytes | memoryview, check: Check, where: str) -> None:
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, form.curve):
+        raise check.failure(found=_key_name(key), expected=f"a {form.name} key", where=where)
+    if len(signature) != 2 * form.size:
+        raise check.failure(found=f"{len(signature)} bytes of signature", expected=f"{2 * form.size} bytes", where=where)
+    r = int.from_bytes(signature[: form.size], "big")
+    s = int.from_bytes(signature[form.size :], "big")
+    if not (0 < r < form.order and 0 < s < form.order):
+        raise check.failure(found="r or s outside 1..n-1", expected=f"an ECDSA {form.name} signature", where=where)
+    try:
+        key.verify(utils.encode_dss_signature(r, s), bytes(data), form.algorithm)
     except InvalidSignature:
         raise check.failure(
-            found="a signature that this key did not make over these bytes", expected="a valid ECDSA P-384/SHA-384 signature", where=where
+            found="a signature that this key did not make over these bytes",
+            expected=f"a valid ECDSA {form.name}/{form.digest} signature",
+            where=where,
         ) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -173,21 +173,25 @@ class CollateralType(StrEnum):
     CRL = "crl"  # DER
     OCSP = "ocsp"  # DER OCSPResponse
     RIM = "rim"  # XML
+    TCB_INFO = "tcb-info"  # JSON: Intel's TCB Info and its signature as received, and the certificates of the signer
+    QE_IDENTITY = "qe-identity"  # JSON: Intel's QE Identity likewise
 
 
 @dataclass(frozen=True, slots=True)
 class CollateralItem:
-    """One piece of collateral: type, a name for people, bytes, and when it was fetched. Untrusted until verified."""
+    """One piece of collateral: type, a name for people, bytes, and when it was fetched. Untrusted until verified.
+
+    ``digest`` is the hex SHA-256 of the bytes.
+    """
 
     type: CollateralType
     name: str
     data: bytes
     fetched_at: datetime
+    digest: str = field(init=False, repr=False)
 
-    @property
-    def digest(self) -> str:
-        """Hex SHA-256 of the bytes."""
-        return sha256(self.data).hex()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", sha256(self.data).hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +210,8 @@ class Wanted:
     """A piece of collateral that is missing, and where its publisher has it. Computed from *unverified* evidence.
 
     ``host`` is one of the few that the kind names in its code; ``path`` begins with "/" . ``body`` makes it a POST of ``media_type``.
-    ``form`` says how the answer carries the piece: as it is, as a DER certificate that is kept as PEM, or as base64 in the member
-    "rim" of a JSON object whose "id" is the name.
+    ``form`` says how the answer carries the piece: as it is, as a DER certificate that is kept as PEM, as base64 in the member
+    "rim" of a JSON object whose "id" is the name, or as a signed JSON document whose signer's certificates stand in ``header``.
     """
 
     type: CollateralType
@@ -216,7 +220,8 @@ class Wanted:
     path: str
     body: bytes = b""
     media_type: str = ""
-    form: Literal["raw", "der-certificate", "rim-json"] = "raw"
+    form: Literal["raw", "der-certificate", "rim-json", "signed-document"] = "raw"
+    header: str = ""
 
 
 # -- verified -------------------------------------------------------------------------------------------------------------

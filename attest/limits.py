@@ -23,6 +23,7 @@ MAX_CHAIN_LENGTH: Final = 8
 MAX_PEM_BYTES: Final = 64 << 10
 MAX_CRL_BYTES: Final = 1 << 20
 MAX_OCSP_BYTES: Final = 16 << 10
+MAX_TCB_DOCUMENT_BYTES: Final = 256 << 10  # TCB Info and QE Identity; the largest seen has 16 kB
 MAX_FETCHED_BYTES: Final = 1 << 20  # any one piece of collateral as a service sends it
 
 # -- evidence and bundles -------------------------------------------------------------------------------------------------

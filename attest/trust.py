@@ -31,6 +31,7 @@ class Role(StrEnum):
     AMD_ARK_MILAN = "amd-ark-milan"
     AMD_ARK_GENOA = "amd-ark-genoa"
     AMD_ARK_TURIN = "amd-ark-turin"
+    INTEL_SGX_ROOT = "intel-sgx-root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,15 @@ def _body(name: str, origin: Origin, anchors: tuple[tuple[Role, Anchor], ...]) -
 
 # AMD: SPKI of the ARK certificates, one per product line (computed from the certificates that the verifiers of the field carry;
 # AMD 57230, "Versioned Chip Endorsement Key Certificate and KDS Interface"). NVIDIA: SPKI of the two root certificates that
-# NVIDIA's own verifier ships (nv-local-gpu-verifier 2.7.3, verifier/certs).
+# NVIDIA's own verifier ships (nv-local-gpu-verifier 2.7.3, verifier/certs). Intel: SPKI of the one root of
+# SGX and TDX (Intel SGX PCK Certificate and CRL Profile Specification).
 PRODUCTION_ANCHORS: Final[tuple[tuple[Role, Anchor], ...]] = (
     (Role.NVIDIA_DEVICE, Anchor("NVIDIA Device Identity CA", "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4")),
     (Role.NVIDIA_RIM, Anchor("NVIDIA CoRIM signing Root CA", "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3")),
     (Role.AMD_ARK_MILAN, Anchor("ARK-Milan", "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")),
     (Role.AMD_ARK_GENOA, Anchor("ARK-Genoa", "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831")),
     (Role.AMD_ARK_TURIN, Anchor("ARK-Turin", "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")),
+    (Role.INTEL_SGX_ROOT, Anchor("Intel SGX Root CA", "a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")),
 )
 
 _PRODUCTION: Final = TrustStore.of("production", Origin.PRODUCTION, PRODUCTION_ANCHORS)

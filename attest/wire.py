@@ -80,6 +80,10 @@ class Reader:
         self._offset += size
         return view
 
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes, or fewer at the end, without reading them."""
+        return bytes(self._data[self._offset : self._offset + size])
+
     def bytes(self, size: int, field: str) -> bytes:
         """The next ``size`` bytes."""
         return bytes(self._take(size, field))
@@ -293,6 +297,59 @@ def json_value(data: bytes, name: str, *, limit: int = limits.MAX_JSON_BYTES) ->
         except UnicodeEncodeError:
             _fail("json", f"{name} holds half a surrogate pair", expected="Unicode text")
     return value
+
+
+def json_members(data: bytes, name: str, *, limit: int) -> dict[str, tuple[Json, bytes]]:
+    """The members of a JSON object, each as value and as the very bytes that stand for it in ``data``.
+
+    For documents that carry a signature over one of their members as it stands. As strict as :func:`json_value`, and quick for compact
+    text, which is what vendors sign: text that is exactly what its value is written as holds no duplicate and no second spelling.
+    """
+    text = utf8(bounded(data, limit, name), name)
+    try:
+        return _members(text, name)
+    except MalformedError as error:
+        raise error.about(name) from None
+    except (ValueError, RecursionError):
+        _fail("json", f"{name} is not a JSON object")
+
+
+def _members(text: str, name: str) -> dict[str, tuple[Json, bytes]]:
+    members: dict[str, tuple[Json, bytes]] = {}
+    position = _token(text, 0, "{", name)
+    while True:
+        key, position = _DECODER.raw_decode(text, _space(text, position))
+        start = _space(text, _token(text, position, ":", name))
+        value, position = _DECODER.raw_decode(text, start)
+        if not isinstance(key, str) or key in members:
+            _fail("json", f"{name} has a member twice, or one without a name", found=_short(str(key)))
+        exact = text[start:position]
+        if json.dumps(value, separators=(",", ":"), ensure_ascii=False) != exact:
+            value = json_value(exact.encode(), f"{name}: {key}")
+        members[key] = (value, exact.encode())
+        position = _space(text, position)
+        if text[position : position + 1] == ",":
+            position += 1
+            continue
+        if _space(text, _token(text, position, "}", name)) != len(text):
+            _fail("trailing", f"{name} has text after its end")
+        return members
+
+
+def _space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _token(text: str, position: int, token: str, name: str) -> int:
+    position = _space(text, position)
+    if text[position : position + 1] != token:
+        _fail("json", f"{name} is not a JSON object", where=f"character {position}", expected=token)
+    return position + 1
+
+
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
+_DECODER: Final = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
 
 
 def canonical_json(value: Json) -> bytes:

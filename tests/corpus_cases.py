@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.dcap import cases as dcap  # noqa: E402
 from tests.kinds.nvidia_gpu import cases as nvidia_gpu  # noqa: E402
 from tests.kinds.sev_snp import cases as sev_snp  # noqa: E402
 
@@ -27,6 +28,8 @@ def judged(corpus: Path) -> Iterator[tuple[str, str, Mapping[str, str], Callable
         yield "sev-snp", guest.name, guest.expected, lambda case=guest: sev_snp.outcome(case, corpus)  # type: ignore[misc]
     for chain in sev_snp.CHAINS:
         yield "sev-snp", chain.name, chain.expected, lambda case=chain: sev_snp.outcome_of_chain(case, corpus)  # type: ignore[misc]
+    for name, expected, call in dcap.cases(corpus):
+        yield "dcap", name, expected, call
 
 
 def main() -> int:

@@ -57,7 +57,14 @@ class Client:
     total: float = 40.0
 
     def get(self, wanted: Wanted) -> bytes:
-        """The body of the answer, bounded. Raises CannotDecideError: unreachable, absent (404), or an answer that is none."""
+        """The body of the answer. Raises as :meth:`fetch` does."""
+        return self.fetch(wanted)[0]
+
+    def fetch(self, wanted: Wanted) -> tuple[bytes, str]:
+        """The body of the answer, bounded, and the header that ``wanted`` names, empty without one.
+
+        Raises CannotDecideError: unreachable, absent (404), or an answer that is none.
+        """
         base = self.mirrors.get(wanted.host, f"https://{wanted.host}")
         until = time.monotonic() + self.total
         last = ""
@@ -79,7 +86,7 @@ class Client:
                         break
         raise UNREACHABLE.failure(where=base + wanted.path, found=last or "no time left", expected=wanted.name)
 
-    def _once(self, url: str, wanted: Wanted, until: float) -> bytes:
+    def _once(self, url: str, wanted: Wanted, until: float) -> tuple[bytes, str]:
         headers = {"User-Agent": f"attest/{software_version()}", "Accept-Encoding": "identity"}
         if wanted.media_type:
             headers["Content-Type"] = wanted.media_type
@@ -106,4 +113,4 @@ class Client:
                         raise REFUSED.failure(where=url, found="an endless answer", expected=f"at most {limits.MAX_FETCHED_BYTES} bytes")
                     if time.monotonic() > until:
                         raise requests.Timeout
-                return data
+                return data, answer.headers.get(wanted.header, "") if wanted.header else ""

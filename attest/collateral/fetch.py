@@ -11,6 +11,7 @@ from typing import Final
 
 from attest.bundle import Bundle
 from attest.collateral.client import REFUSED, Client
+from attest.dcap.collateral import document_item, header_chain
 from attest.errors import AttestError, MalformedError, Reason
 from attest.evidence import Collateral, CollateralItem, CollateralType, Wanted
 from attest.kinds import kind_named
@@ -52,7 +53,7 @@ def complete(
     not stop the others. Raises MalformedError for unreadable evidence.
     """
     if refresh:
-        kept = tuple(item for item in bundle.collateral.items if item.type not in (CollateralType.OCSP, CollateralType.CRL))
+        kept = tuple(item for item in bundle.collateral.items if item.type not in _REFRESHED)
         bundle = _with(bundle, kept)
     added: list[CollateralItem] = []
     failed: dict[tuple[CollateralType, str], Reason] = {}
@@ -64,12 +65,22 @@ def complete(
             if progress is not None:
                 progress(piece, number, len(wanted))
             try:
-                item = CollateralItem(piece.type, piece.name, _content(piece, client.get(piece)), now().replace(microsecond=0))
+                item = _item(piece, *client.fetch(piece), now().replace(microsecond=0))
                 bundle = _with(bundle, (*bundle.collateral.items, item))
                 added.append(item)
             except AttestError as error:
                 failed[piece.type, piece.name] = error.reasons[0].about(piece.name)
     return Fetched(bundle, tuple(added), tuple(failed.values()))
+
+
+# What the vendor issues anew every few days or weeks, and what goes stale for that reason.
+_REFRESHED: Final = frozenset({CollateralType.OCSP, CollateralType.CRL, CollateralType.TCB_INFO, CollateralType.QE_IDENTITY})
+
+
+def _item(piece: Wanted, data: bytes, header: str, at: datetime) -> CollateralItem:
+    if piece.form == "signed-document":
+        return document_item(data, header_chain(header, f"header {piece.header}"), piece.name, at)
+    return CollateralItem(piece.type, piece.name, _content(piece, data), at)
 
 
 def _content(piece: Wanted, data: bytes) -> bytes:

@@ -11,8 +11,18 @@ from typing import Final
 from attest.checks import Check
 from attest.pki.amd import AMD_CHECKS, load_amd_leaf, verify_amd_chain
 from attest.pki.certificate import CERTIFICATE_CHECKS, load_certificate, load_certificates
-from attest.pki.chain import CHAIN_CHECKS, NVIDIA_DEVICE, NVIDIA_RIM, Anchor, ChainProfile, VerifiedChain, verify_chain
-from attest.pki.crl import CRL_CHECKS, check_crl
+from attest.pki.chain import (
+    CHAIN_CHECKS,
+    INTEL_PCK,
+    INTEL_TCB_SIGNING,
+    NVIDIA_DEVICE,
+    NVIDIA_RIM,
+    Anchor,
+    ChainProfile,
+    VerifiedChain,
+    verify_chain,
+)
+from attest.pki.crl import CRL_CHECKS, AuthenticCrl, check_crl, load_crl, read_crl
 from attest.pki.ocsp import OCSP_CHECKS, check_ocsp
 from attest.pki.revocation import RevocationAnswer
 
@@ -20,10 +30,13 @@ PKI_CHECKS: Final[tuple[Check, ...]] = (*CERTIFICATE_CHECKS, *CHAIN_CHECKS, *AMD
 """Every rule of this package, for documentation and for the test that each has a failing example."""
 
 __all__ = [
+    "INTEL_PCK",
+    "INTEL_TCB_SIGNING",
     "NVIDIA_DEVICE",
     "NVIDIA_RIM",
     "PKI_CHECKS",
     "Anchor",
+    "AuthenticCrl",
     "ChainProfile",
     "RevocationAnswer",
     "VerifiedChain",
@@ -32,6 +45,8 @@ __all__ = [
     "load_amd_leaf",
     "load_certificate",
     "load_certificates",
+    "load_crl",
+    "read_crl",
     "verify_amd_chain",
     "verify_chain",
 ]

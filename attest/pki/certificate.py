@@ -51,14 +51,21 @@ def load_certificate(der: bytes, name: str) -> x509.Certificate:
     """One DER certificate. ``name`` says which, for messages. Raises MalformedError."""
     bounded(der, limits.MAX_CERTIFICATE_BYTES, name)
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        positive = certificate.serial_number > 0
+        certificate, positive = _parsed(der)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
     if not positive:
         raise MALFORMED.failure(where=name, found="a serial number below 1", expected="a positive serial number")
     require_readable(certificate, name)
     return certificate
+
+
+# The same authorities come with every chain: one object each, so that what the library reads of it is read once.
+@lru_cache(maxsize=256)
+def _parsed(der: bytes) -> tuple[x509.Certificate, bool]:
+    """The certificate, and whether its serial number is positive."""
+    certificate = x509.load_der_x509_certificate(der)
+    return certificate, certificate.serial_number > 0
 
 
 def load_certificates(pem: bytes, name: str, *, most: int) -> tuple[x509.Certificate, ...]:

@@ -183,6 +183,7 @@ def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...],
 class KeyType(Enum):
     """The keys that vendors use, and with them the one signature algorithm of each."""
 
+    P256 = "EC secp256r1"  # signs with ECDSA and SHA-256
     P384 = "EC secp384r1"  # signs with ECDSA and SHA-384
     RSA4096 = "RSA 4096"  # signs with RSASSA-PSS, SHA-384, MGF1 with SHA-384, 48 bytes of salt
 
@@ -206,6 +207,9 @@ NVIDIA_DEVICE: Final = ChainProfile("nvidia-device", (KeyType.P384,) * 5)
 NVIDIA_RIM: Final = ChainProfile("nvidia-rim", (KeyType.P384,) * 4)
 AMD_VCEK: Final = ChainProfile("amd-vcek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
 AMD_VLEK: Final = ChainProfile("amd-vlek", (KeyType.P384, KeyType.RSA4096, KeyType.RSA4096), leaf_usage=False)
+# Intel SGX PCK Certificate and CRL Profile Specification; Intel SGX and TDX Provisioning Certification Service API version 4.
+INTEL_PCK: Final = ChainProfile("intel-pck", (KeyType.P256,) * 3)
+INTEL_TCB_SIGNING: Final = ChainProfile("intel-tcb-signing", (KeyType.P256,) * 2)
 
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
 
@@ -262,7 +266,7 @@ def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: Chai
         _require_known_extensions(authorities[index], where)
     # Without its own signature everything in the root but the pinned key could be somebody's invention.
     ROOT_SIGNATURE.require(
-        is_signed_by(authorities[-1], authorities[-1]),
+        _self_signed(authorities[-1]),
         where=places[-1],
         found="a signature that the root's key did not make",
         expected="a self-signed root",
@@ -270,6 +274,12 @@ def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: Chai
     for index, where in enumerate(places[:-1]):
         _require_signature(authorities[index], authorities[index + 1], index + 1, where)
     return anchor
+
+
+@lru_cache(maxsize=32)
+def _self_signed(root: x509.Certificate) -> bool:
+    """Remembered by the root's bytes: the same root stands above chains of several profiles."""
+    return is_signed_by(root, root)
 
 
 def _require_known_extensions(certificate: x509.Certificate, where: str) -> None:
@@ -313,20 +323,22 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return True
 
 
+_CURVES: Final[dict[type[ec.EllipticCurve], KeyType]] = {ec.SECP256R1: KeyType.P256, ec.SECP384R1: KeyType.P384}
+
+
 def key_type(certificate: x509.Certificate) -> KeyType | None:
     """The type of a certificate's key, or None when it is none that vendors use."""
     key = certificate.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
-        return KeyType.P384
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(type(key.curve))
     if isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096:
         return KeyType.RSA4096
     return None
 
 
 def _require_key(certificate: x509.Certificate, expected: KeyType, where: str) -> None:
-    ALGORITHM.require(
-        key_type(certificate) is expected, where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key"
-    )
+    if key_type(certificate) is not expected:  # the key is put into words only for a refusal
+        raise ALGORITHM.failure(where=where, found=f"{key_words(certificate)} key", expected=f"{expected.value} key")
 
 
 def require_signature_algorithm(
@@ -334,7 +346,10 @@ def require_signature_algorithm(
 ) -> None:
     """The one algorithm that a key type signs with, parameters included (RFC 5758 section 3.2, RFC 4055 section 3.1)."""
     oid = signed.signature_algorithm_oid
-    if issuer_key is KeyType.P384:
+    if issuer_key is KeyType.P256:
+        good = oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
+        expected = "ECDSA with SHA-256"
+    elif issuer_key is KeyType.P384:
         good = oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
         expected = "ECDSA with SHA-384"
     else:

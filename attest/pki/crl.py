@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import InitVar, dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -89,40 +90,85 @@ def check_crl(der: bytes, *, issuer: x509.Certificate, subjects: Sequence[x509.C
     at = require_aware(at)
     if not subjects:
         raise ValueError("no subjects")
-    begin, end, digest = _verified(der, issuer, tuple(subjects), name)
-    if end is None:
-        raise NEXT_UPDATE.failure(where=name, found="no nextUpdate", expected="a nextUpdate")
-    if at < begin:
-        raise FUTURE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
-    if at >= end:
-        raise STALE.failure(where=name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
-    return RevocationAnswer(begin, end, digest, common_name(issuer.subject))
+    return _verified(der, issuer, tuple(subjects), name).speaking(at)
+
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticCrl:
+    """A CRL that its issuer signed: what is left to judge is time and which certificates are asked about. Made by :func:`read_crl`.
+
+    revoked      serial numbers of all entries
+    this_update  from when it speaks, and
+    next_update  until when it may be relied on, exclusive (aware UTC; None when it does not say, and then it can never be relied on)
+    digest       hex SHA-256 of the DER bytes
+    """
+
+    crl: x509.CertificateRevocationList
+    issuer: x509.Certificate
+    name: str
+    revoked: frozenset[int]
+    this_update: datetime
+    next_update: datetime | None
+    digest: str
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("AuthenticCrl is made by read_crl() only")
+
+    def require_good(self, subject: x509.Certificate) -> None:
+        """Steps 5 and 6 of :func:`check_crl`, with its errors."""
+        _require_good(self.crl, subject, self.name)
+
+    def speaking(self, at: datetime) -> RevocationAnswer:
+        """Step 7 of :func:`check_crl`, with its errors; what it says of certificates must have been asked before."""
+        begin, end = self.this_update, self.next_update
+        if end is None:
+            raise NEXT_UPDATE.failure(where=self.name, found="no nextUpdate", expected="a nextUpdate")
+        if at < begin:
+            raise FUTURE.failure(where=self.name, found=f"judged at {format_time(at)}", expected=f"not before {format_time(begin)}")
+        if at >= end:
+            raise STALE.failure(where=self.name, found=f"judged at {format_time(at)}", expected=f"before {format_time(end)}")
+        return RevocationAnswer(begin, end, self.digest, common_name(self.issuer.subject))
+
+
+def read_crl(der: bytes, *, issuer: x509.Certificate, name: str, loaded: x509.CertificateRevocationList | None = None) -> AuthenticCrl:
+    """Steps 1 to 4 of :func:`check_crl`, with its errors.
+
+    ``issuer`` must come from a verified chain; ``loaded`` is what :func:`load_crl` made of ``der``, when the caller has it.
+    """
+    crl = load_crl(der, name) if loaded is None else loaded
+    _require_issuer(crl, issuer, name)
+    _require_signature(crl, issuer, name)
+    _require_known_extensions(crl, der, name)
+    revoked = frozenset(entry.serial_number for entry in crl)
+    return AuthenticCrl(crl, issuer, name, revoked, crl.last_update_utc, crl.next_update_utc, sha256(der).hex(), _SEAL)
 
 
 # Everything that does not depend on the time, remembered by the bytes: one CRL answers for a whole fleet.
 @lru_cache(maxsize=64)
-def _verified(
-    der: bytes, issuer: x509.Certificate, subjects: tuple[x509.Certificate, ...], name: str
-) -> tuple[datetime, datetime | None, str]:
-    """thisUpdate, nextUpdate and hex SHA-256 of an authentic CRL on which no subject is."""
-    crl = _load(der, name)
-    _require_issuer(crl, issuer, name)
-    _require_signature(crl, issuer, name)
-    _require_known_extensions(crl, name)
+def _verified(der: bytes, issuer: x509.Certificate, subjects: tuple[x509.Certificate, ...], name: str) -> AuthenticCrl:
+    """An authentic CRL on which no subject is."""
+    crl = read_crl(der, issuer=issuer, name=name)
     for subject in subjects:
-        _require_good(crl, subject, name)
-    return crl.last_update_utc, crl.next_update_utc, sha256(der).hex()
+        crl.require_good(subject)
+    return crl
 
 
-def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
+def load_crl(der: bytes, name: str) -> x509.CertificateRevocationList:
+    """One DER CRL, read as a whole. Unverified. Raises MalformedError."""
     bounded(der, limits.MAX_CRL_BYTES, name)
     try:
         crl = x509.load_der_x509_crl(der)
         # Everything that is read later, read now: the library parses lazily.
         _ = (crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.signature_algorithm_parameters, crl.signature_hash_algorithm)
         _ = [item.value for item in crl.extensions]
-        for entry in crl:
-            _ = [item.value for item in entry.extensions]
+        if may_be_critical(der):
+            for entry in crl:
+                _ = [item.value for item in entry.extensions]
         whole = whole_octets(der, crl.signature)
     except PARSE_ERRORS as error:
         raise MALFORMED.failure(where=name, found=short(str(error))) from None
@@ -130,13 +176,17 @@ def _load(der: bytes, name: str) -> x509.CertificateRevocationList:
     return crl
 
 
+def may_be_critical(der: bytes) -> bool:
+    """Whether an extension can be critical at all: DER writes that as BOOLEAN TRUE, 01 01 FF (X.690 sections 8.2 and 11.1).
+
+    Entries of long lists need not be read one by one where these octets stand nowhere.
+    """
+    return b"\x01\x01\xff" in der
+
+
 def _require_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate, name: str) -> None:
-    ISSUER.require(
-        crl.issuer == issuer.subject,
-        where=name,
-        found=short(crl.issuer.rfc4514_string()),
-        expected=short(issuer.subject.rfc4514_string()),
-    )
+    if crl.issuer != issuer.subject:  # the names are put into words only for a refusal
+        raise ISSUER.failure(where=name, found=short(crl.issuer.rfc4514_string()), expected=short(issuer.subject.rfc4514_string()))
     usage = extension(issuer, x509.KeyUsage)
     ISSUER.require(
         usage is not None and usage.value.crl_sign, where=name, found="an issuer without keyUsage cRLSign", expected="keyUsage cRLSign"
@@ -147,18 +197,21 @@ def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certifi
     kind = key_type(issuer)
     key = issuer.public_key()
     if kind is None or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an EC secp384r1 or RSA 4096 key")
+        raise ALGORITHM.failure(where=name, found=f"{key_words(issuer)} key", expected="an EC secp256r1, EC secp384r1 or RSA 4096 key")
     require_signature_algorithm(crl, kind, ALGORITHM, name)
     try:
         good = crl.is_signature_valid(key)
     except PARSE_ERRORS:
         good = False
-    SIGNATURE.require(
-        good, where=name, found="a signature that the issuer's key did not make", expected=f"a signature by {common_name(issuer.subject)}"
-    )
+    if not good:
+        raise SIGNATURE.failure(
+            where=name, found="a signature that the issuer's key did not make", expected=f"a signature by {common_name(issuer.subject)}"
+        )
 
 
-def _require_known_extensions(crl: x509.CertificateRevocationList, name: str) -> None:
+def _require_known_extensions(crl: x509.CertificateRevocationList, der: bytes, name: str) -> None:
+    if not may_be_critical(der):
+        return
     unknown = unknown_critical(crl.extensions, _CRL_EXTENSIONS)
     CRITICAL.require(not unknown, where=name, found=f"critical extension {unknown}", expected="none that is unknown")
     for entry in crl:
@@ -196,5 +249,5 @@ def _require_good(crl: x509.CertificateRevocationList, subject: x509.Certificate
 def _reason(entry: x509.RevokedCertificate) -> str:
     try:
         return f", reason {entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value}"
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):
         return ""

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from attest import limits
 from attest.binding import Binding
 from attest.bundle import MANIFEST, Bundle, BundleOrigin
+from attest.dcap.collateral import from_quote_collateral
 from attest.errors import MalformedError, UsageError
 from attest.evidence import Collateral, CollateralItem, CollateralType, Evidence
 from attest.kinds import KINDS, kind_named
@@ -111,13 +112,16 @@ def _complete(
     """Evidence with its certificates as the kind expects them, and everything else as collateral."""
     collateral: list[CollateralItem] = []
     for number, path in enumerate(companions):
-        data = content(path, "certificate, CRL, OCSP answer or manifest")
+        data = content(path, "certificate, CRL, OCSP answer, manifest or Intel collateral")
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", path.name).lstrip("-._")[:60] or "file"
+        if b'"tcb_info_signature"' in data:  # QuoteCollateralV3, the form in which Intel's collateral is handed on
+            collateral += from_quote_collateral(data, at, name=f"{number}-{name.removesuffix('.json')}")
+            continue
         type_, data = _sort(data, path)
         without = [item for item in evidence if _wants_certificates(item)]
         if type_ is CollateralType.CERTIFICATES and len(without) == 1:
             evidence = tuple(_with_certificates(item, data) if item is without[0] else item for item in evidence)
             continue
-        name = re.sub(r"[^A-Za-z0-9._-]", "-", path.name).lstrip("-._")[:80] or "file"
         collateral.append(CollateralItem(type_, f"{number}-{name}", data, at))
     return evidence, collateral
 
@@ -149,7 +153,7 @@ def _sort(data: bytes, path: Path) -> tuple[CollateralType, bytes]:
         raise UsageError.of(
             f"--with {path} is nothing that belongs to a report",
             found=_describe(data),
-            expected="certificates (PEM or DER), a CRL, an OCSP answer or a reference manifest (XML)",
+            expected="certificates (PEM or DER), a CRL, an OCSP answer, a reference manifest (XML) or Intel collateral (JSON)",
         ) from None
 
 

@@ -136,6 +136,19 @@ def _devices(page: Page, title: str, devices: Sequence[doc.DeviceDoc], *, explai
     for group in groups.values():
         _device_line(page, group)
         _lists(page, group[0]["checks"])
+        for device in group:
+            _stated(page, device)
+
+
+_STATED: Final = frozenset({"dcap.tcb-level"})
+"""Checks that pass in degrees: what they found is told even where nothing is explained."""
+
+
+def _stated(page: Page, device: doc.DeviceDoc) -> None:
+    for check in device["checks"]:
+        if check["id"] in _STATED and check["status"] == "passed":
+            for number, line in enumerate(textwrap.wrap(check["detail"], _WIDTH, break_on_hyphens=False)):
+                page.line("      ", f"{check['id'].partition('.')[2] if number == 0 else '':<11}", "  ", line)
 
 
 def _device_line(page: Page, devices: Sequence[doc.DeviceDoc]) -> None:

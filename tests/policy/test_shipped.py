@@ -22,12 +22,24 @@ from attest.policy.rule import PERMIT, Member, leaves
 from attest.policy.shipped import shipped_names, shipped_policies, shipped_policy
 from attest.wire import Fields, Json
 
-GPUS = {"h100x8-snp": 8, "h100-snp": 1}
-TYPES: Mapping[str, tuple[Action, str, type[ClaimSet]]] = {
-    "gpu": (Action.ACCEPT, "NvidiaGpu", next(kind.claims_type for kind in KINDS if kind.principal == "NvidiaGpu")),
-    "cpu": (Action.ACCEPT, "SevSnpGuest", next(kind.claims_type for kind in KINDS if kind.principal == "SevSnpGuest")),
-    "workload": (Action.RELEASE, "Workload", WorkloadClaims),
-}
+GPUS = {"h100x8-snp": 8, "h100-snp": 1, "tdx-h100x8": 8}
+SUBJECTS = ("gpu", "cpu", "workload")
+
+
+def guest(policy: str) -> str:
+    """The kind of the CPU TEE that a policy is about."""
+    return "tdx" if policy.startswith("tdx") else "sev-snp"
+
+
+def types(policy: str) -> Mapping[str, tuple[Action, str, type[ClaimSet]]]:
+    """What each subject of a policy's cases is."""
+    kinds = {kind.name: kind for kind in KINDS}
+    gpu, cpu = kinds["nvidia-gpu"], kinds[guest(policy)]
+    return {
+        "gpu": (Action.ACCEPT, gpu.principal, gpu.claims_type),
+        "cpu": (Action.ACCEPT, cpu.principal, cpu.claims_type),
+        "workload": (Action.RELEASE, "Workload", WorkloadClaims),
+    }
 
 
 def claims(kind: type[ClaimSet], given: Mapping[str, Json]) -> dict[str, object]:
@@ -38,7 +50,8 @@ def claims(kind: type[ClaimSet], given: Mapping[str, Json]) -> dict[str, object]
             text = str(given[name])
             found[name], found[info.version] = info.form.pack(text), text
         elif name in given:
-            found[name] = given[name]
+            value = given[name]
+            found[name] = frozenset(value) if isinstance(value, list) else value
         elif name not in found:
             neutral = (
                 next(iter(hint)) if isinstance(hint, type) and issubclass(hint, ClaimEnum) else {bool: False, int: 0, str: ""}.get(hint)
@@ -63,7 +76,7 @@ class Suite:
     cases: tuple[Case, ...]
 
     def request(self, subject: str, **change: Json) -> Request:
-        action, principal, kind = TYPES[subject]
+        action, principal, kind = types(self.policy.identity.name)[subject]
         return Request(action, subject, principal, claims(kind, {**self.accepted[subject], **change}))
 
     def answer(self, subject: str, **change: Json) -> Answer:
@@ -74,7 +87,7 @@ def read_suite(folder: Path) -> Suite:
     fields = Fields.parse((folder / "tests" / "cases.json").read_bytes(), "cases.json")
     assert fields.text("format") == "attest-policy-cases/1"
     accepted = fields.object("accepted")
-    known = {name: json_object(accepted.value(name)) for name in TYPES}
+    known = {name: json_object(accepted.value(name)) for name in SUBJECTS}
     accepted.done()
     cases = []
     for item in fields.objects("cases"):
@@ -107,7 +120,7 @@ def test_the_shipped_policies_are_found_and_clean() -> None:
         assert (shipped_policies() / name / "README.md").is_file()
         policy = SUITES[name].policy
         assert policy.identity.name == name
-        assert policy.topology == {"nvidia-gpu": GPUS[name], "sev-snp": 1}
+        assert policy.topology == {"nvidia-gpu": GPUS[name], guest(name): 1}
 
 
 def test_where_shipped_policies_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +155,7 @@ def test_an_appraisal_is_asked_device_by_device_then_as_a_whole(name: str) -> No
         return SimpleNamespace(subject=label, kind=kind, claims=SimpleNamespace(values=lambda: suite.request(subject).claims))
 
     devices = [judged("gpu", f"gpu-{number}", "nvidia-gpu") for number in range(3)]
-    devices += [judged("cpu", "cpu", "sev-snp"), judged("cpu", "odd", "tdx")]
+    devices += [judged("cpu", "cpu", guest(name)), judged("cpu", "odd", "nitro")]
     appraisal = SimpleNamespace(devices=devices, workload=SimpleNamespace(values=lambda: suite.request("workload").claims))
     answers = suite.policy.evaluate(appraisal, key="weights")  # type: ignore[arg-type]
     assert [(answer.action, answer.subject, answer.allowed) for answer in answers] == [
@@ -152,11 +165,11 @@ def test_an_appraisal_is_asked_device_by_device_then_as_a_whole(name: str) -> No
 
 
 @pytest.mark.parametrize("name", SUITES)
-@pytest.mark.parametrize("subject", TYPES)
+@pytest.mark.parametrize("subject", SUBJECTS)
 def test_the_accepted_claims_are_accepted(name: str, subject: str) -> None:
     answer = SUITES[name].answer(subject)
     assert answer.allowed, answer.reasons
-    assert answer.rules == ({"gpu": "gpu", "cpu": "snp-guest", "workload": "release"}[subject],)
+    assert answer.rules == ({"gpu": "gpu", "cpu": f"{guest(name).removeprefix('sev-')}-guest", "workload": "release"}[subject],)
 
 
 @pytest.mark.parametrize(("name", "case"), [pytest.param(name, case, id=f"{name}: {case.name}") for name, case in all_cases()])
@@ -190,14 +203,17 @@ def test_every_condition_of_every_rule_decides_some_case_alone(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", SUITES)
-@pytest.mark.parametrize(("word", "other"), [('"spt"', '"mpt"'), ('"vcek"', '"vlek"')])
+@pytest.mark.parametrize(("word", "other"), [('"spt"', '"mpt"'), ('"vcek"', '"vlek"'), ('"UpToDate"', '"OutOfDate"')])
 def test_a_value_mistaken_for_its_neighbour_is_caught_by_the_cases(name: str, word: str, other: str) -> None:
     """These two misspellings are values themselves, so the rules load; the cases beside them do not come out."""
     suite = SUITES[name]
+    if word.encode() not in suite.policy.files["rules.cedar"]:
+        assert word == ('"UpToDate"' if guest(name) == "sev-snp" else '"vcek"')
+        return
     changed = suite.policy.files["rules.cedar"].replace(word.encode(), other.encode())
     assert changed != suite.policy.files["rules.cedar"]
     wrong = dataclasses.replace(suite, policy=Policy.from_files({**suite.policy.files, "rules.cedar": changed}))
-    cases = [*suite.cases, *(Case("", subject, {}, "") for subject in TYPES)]
+    cases = [*suite.cases, *(Case("", subject, {}, "") for subject in SUBJECTS)]
     assert any(wrong.answer(case.subject, **case.change).allowed is bool(case.refused) for case in cases)
 
 
@@ -215,10 +231,25 @@ FAIL_OPEN = [
 ]
 
 
+# The same of the CPU TEE, in the claims of each kind.
+OF_GUEST: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "sev-snp": {
+        "a sample TEE under another name": {"measurement": "", "signing_key": "vcek"},
+        "genuine hardware in a state that is known to be bad": {"committed_snp": 4},
+    },
+    "tdx": {
+        "a sample TEE under another name": {"mr_td": "", "tcb_status": "UpToDate"},
+        "genuine hardware in a state that is known to be bad": {"tcb_status": "OutOfDate"},
+    },
+}
+
+
 @pytest.mark.parametrize("name", SUITES)
 @pytest.mark.parametrize(("what", "subject", "change", "code"), FAIL_OPEN, ids=[item[0] for item in FAIL_OPEN])
 def test_what_other_policies_let_through(name: str, what: str, subject: str, change: Mapping[str, object] | None, code: str) -> None:
     suite = SUITES[name]
+    if change and subject == "cpu":
+        change = OF_GUEST[guest(name)][what]
     request = suite.request(subject)
     changed = {} if change is None else {key: value for key, value in {**request.claims, **change}.items() if value is not ...}
     [answer] = suite.policy.answer([dataclasses.replace(request, claims=changed)], key="weights")
@@ -229,7 +260,7 @@ def test_what_other_policies_let_through(name: str, what: str, subject: str, cha
 @pytest.mark.parametrize("name", SUITES)
 def test_no_claim_of_an_accepted_node_can_be_deleted_renamed_or_retyped(name: str) -> None:
     suite, tried = SUITES[name], 0
-    for subject in TYPES:
+    for subject in SUBJECTS:
         request = suite.request(subject)
         for claim, value in request.claims.items():
             rest = {other: kept for other, kept in request.claims.items() if other != claim}
@@ -249,9 +280,13 @@ def test_no_claim_of_an_accepted_node_can_be_deleted_renamed_or_retyped(name: st
 def test_every_other_value_of_every_vocabulary_is_refused_or_not_read(name: str) -> None:
     """Flipping one closed claim gives a refusal, or the claim is one that no rule reads, or the value is listed as good."""
     suite = SUITES[name]
-    read = {subject: set(suite.accepted[subject]) for subject in TYPES}
-    good = {"mode": {"spt", "ppcie"} if name == "h100x8-snp" else {"spt"}, "recipient_algorithm": {"x25519", "p384", "mlkem768_x25519"}}
-    for subject, (_, _, kind) in TYPES.items():
+    read = {subject: set(suite.accepted[subject]) for subject in SUBJECTS}
+    good = {
+        "mode": {"spt"} if name == "h100-snp" else {"spt", "ppcie"},
+        "recipient_algorithm": {"x25519", "p384", "mlkem768_x25519"},
+        "current_tcb_status": {"UpToDate", "NotReported"},
+    }
+    for subject, (_, _, kind) in types(name).items():
         for claim, (hint, _) in declared(kind).items():
             if isinstance(hint, type) and issubclass(hint, ClaimEnum):
                 for member in hint:
