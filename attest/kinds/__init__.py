@@ -7,8 +7,9 @@ from typing import Final
 from attest.evidence import Kind
 from attest.kinds.nvidia_gpu import NVIDIA_GPU
 from attest.kinds.sev_snp import SEV_SNP
+from attest.kinds.tpm import TPM
 
-KINDS: Final[tuple[Kind, ...]] = (NVIDIA_GPU, SEV_SNP)
+KINDS: Final[tuple[Kind, ...]] = (NVIDIA_GPU, SEV_SNP, TPM)
 
 
 def kind_named(name: str) -> Kind | None:
