@@ -2,8 +2,9 @@
 
 Every field is length-prefixed and every use has its own domain name, so no two different inputs give the same digest by moving
 bytes between fields. GPU evidence has one 32-byte field; a CPU report has 64 bytes and also covers the exact set of the other
-devices (a TPM's quote covers the accelerators, in 32 bytes: some virtual TPMs take no more, whatever their digests), so a device cannot be swapped after the fact, nor taken from another guest's session. None of this proves that a GPU is
-physically attached to this guest (docs/limits.md, relay).
+devices, so a device cannot be swapped after the fact, nor taken from another guest's session. A TPM's quote has 32 bytes, because some
+virtual TPMs take no more, and covers the set of accelerators: a CPU report covers the quote, and neither could be made first if each
+covered the other. None of this proves that a GPU is physically attached to this guest (docs/limits.md, relay).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hpke import Suite as Hpke
 
 from attest.crypto import sha256
 from attest.recipient import RSA_EXPONENT, Kem, Recipient
+from attest.wire import base64url
 
 MLKEM768_PUBLIC_BYTES: Final = 1184
 _TAG_BYTES: Final = 16
@@ -89,8 +90,11 @@ def seal(plain: bytes | bytearray, recipient: Recipient, *, info: bytes) -> byte
 
 
 def oaep_label(info: bytes) -> str:
-    """The label of RSA-OAEP: hex SHA-256 of ``info``. A TPM takes only text that ends in a NUL (TPM 2.0 part 3, TPM2_RSA_Decrypt)."""
-    return sha256(info).hex()
+    """The label of RSA-OAEP: base64url of SHA-256 of ``info``, 43 characters.
+
+    A TPM takes only text that ends in a NUL (TPM 2.0 Library part 3, TPM2_RSA_Decrypt), and tpm2-tools at most 63 characters of it.
+    """
+    return base64url(sha256(info))
 
 
 def oaep(info: bytes) -> padding.OAEP:

@@ -194,7 +194,7 @@ def _child(parent: bytes, name: bytes) -> bytes:
 
 def _certificate(evidence: Evidence, ak: Public, checks: Checklist, *, trust: TrustStore, at: datetime) -> VerifiedChain | None:
     if "ak-certificates" not in evidence.parts:
-        checks.passed(AK_CERTIFICATE, "none was sent")
+        checks.passed(AK_CERTIFICATE, "nothing to check: none was sent")
         return None
     certificates = load_certificates(evidence.part("ak-certificates"), "ak-certificates", most=limits.MAX_CHAIN_LENGTH)
     chain = verify_tpm_chain(certificates, profile=TPM_AK, anchors=trust.for_role(Role.TPM_AK), at=at, name="attestation key chain")
@@ -239,7 +239,7 @@ def verify_resident_key(evidence: Evidence, ak: Public, pcrs: QuotedPcrs, checks
     """
     if not any(name in evidence.parts for name in ("recipient", "certification", "certification-signature", "recipient-policy")):
         for check in RECIPIENT_CHECKS:
-            checks.passed(check, "no recipient key in the TPM")
+            checks.passed(check, "nothing to check: no recipient key in the TPM was sent")
         return None
     key = parse_public(evidence.part("recipient"), "recipient")
     data = evidence.part("certification")
@@ -277,7 +277,7 @@ def _bound_pcrs(evidence: Evidence, key: Public, pcrs: QuotedPcrs, checks: Check
     no authorisation value may stand in for the policy.
     """
     if "recipient-policy" not in evidence.parts:
-        checks.passed(RECIPIENT_POLICY, "bound to no PCR")
+        checks.passed(RECIPIENT_POLICY, "nothing to check: bound to no PCR")
         return None
     data = evidence.part("recipient-policy")
     reader = Reader(data, "recipient-policy")

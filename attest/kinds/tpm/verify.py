@@ -114,14 +114,14 @@ def _log(evidence: Evidence, quote: Quote, pcrs: QuotedPcrs, checks: Checklist) 
     bank = bank_of(quote.selections).bank
     log = parse_event_log(evidence.part("event-log") if "event-log" in evidence.parts else b"")
     boot = read_boot(log, bank, pcrs.banks[bank])
-    detail = f"{len(log.events)} events explain PCRs {', '.join(map(str, sorted(boot.explained)))}" if log.events else "no event log"
+    detail = f"{len(log.events)} events explain PCRs {', '.join(map(str, sorted(boot.explained)))}" if log.events else "nothing to check: no event log was sent"
     _passed(checks, (*LOG_CHECKS, *FIRMWARE_CHECKS), detail)
     return boot, bool(log.events)
 
 
 def _ima(evidence: Evidence, quote: Quote, pcrs: QuotedPcrs, checks: Checklist) -> ImaList | None:
     if "ima" not in evidence.parts:
-        _passed(checks, IMA_CHECKS, "no IMA list")
+        _passed(checks, IMA_CHECKS, "nothing to check: no IMA list was sent")
         return None
     bank = bank_of(quote.selections).bank
     entries = parse_ima(evidence.part("ima"))
