@@ -60,6 +60,7 @@ _LOAD_OPTIONS: Final = 0x8F3B22ED  # tag of the Linux EFI stub
 _BOOT_OPTION: Final = b"Calling EFI Application from Boot Option"
 _PCR4_TEXTS: Final = (_BOOT_OPTION, b"Returning from EFI Application from Boot Option", b"Exit Boot Services Invocation", bytes(4))
 _DEBUG_MODE: Final = b"UEFI Debug Mode"
+_SEQUENCE: Final = b"\x30\x82"  # begin of a certificate in DER
 _DMA: Final = b"DMA Protection Disabled"
 
 
@@ -116,7 +117,7 @@ def read_boot(log: EventLog, bank: int, quoted: Mapping[int, bytes]) -> Boot:
         if event.type in _HASHED_DATA:
             made = hashlib.new(name, event.data).digest()
             LOG_DATA.require(
-                made == event.digests[bank],
+                made == event.digests[bank] or _of_old_shim(event, event.digests[bank], name),
                 where=f"{event.where}, {type_name(event.type)}",
                 found=f"data with {name} {made.hex()}",
                 expected=event.digests[bank].hex(),
@@ -128,6 +129,11 @@ def read_boot(log: EventLog, bank: int, quoted: Mapping[int, bytes]) -> Boot:
     boot.early_applications = early_applications(log, boot.explained)
     _secure_boot(boot, tuple(event for event in events if event.pcr == 7))
     return boot
+
+
+def _of_old_shim(event: Event, digest: bytes, name: str) -> bool:
+    """Shim before version 15.3 logs one byte more of its authority than it measures."""
+    return event.type == EventType.EFI_VARIABLE_AUTHORITY and hashlib.new(name, event.data[:-1]).digest() == digest
 
 
 def _separators(events: tuple[Event, ...]) -> None:
@@ -220,8 +226,9 @@ def _state(boot: Boot, events: tuple[Event, ...]) -> bool:
                 raise _UnclearError(f"{event.where}: variable {variable.name} of another vendor")
             variables[variable.name] = variable.content
         elif event.type == EventType.EFI_VARIABLE_AUTHORITY:
-            variable = parse_variable(event.data, event.where)
-            payload = variable.content[16:] if variable.guid == SECURITY_DATABASE else variable.content
+            variable = parse_variable(event.data, event.where, exact=False)  # old versions of shim log bytes behind it
+            owned = variable.guid == SECURITY_DATABASE and not variable.content.startswith(_SEQUENCE)  # they leave out the owner, too
+            payload = variable.content[16:] if owned else variable.content
             boot.authorities.add(f"{variable.name}:{sha256(payload).hex()}")
         elif event.type == EventType.EFI_ACTION and event.data.rstrip(b"\0") == _DMA:
             continue

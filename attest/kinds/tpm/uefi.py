@@ -24,14 +24,15 @@ class Variable:
     content: bytes
 
 
-def parse_variable(data: bytes, where: str) -> Variable:
-    """Read one. Raises MalformedError."""
+def parse_variable(data: bytes, where: str, *, exact: bool = True) -> Variable:
+    """Read one, with nothing behind it when ``exact``. Raises MalformedError."""
     reader = Reader(data, f"{where}, variable")
     guid = uuid.UUID(bytes_le=reader.bytes(16, "VariableName"))
     characters, size = reader.uint(8, "UnicodeNameLength"), reader.uint(8, "VariableDataLength")
     raw = reader.bytes(2 * min(characters, _MAX_NAME), "UnicodeName")
     content = reader.bytes(size, "VariableData")
-    reader.end()
+    if exact:
+        reader.end()
     try:
         return Variable(guid, raw.decode("utf-16-le"), content)
     except UnicodeDecodeError:

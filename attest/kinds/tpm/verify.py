@@ -114,7 +114,11 @@ def _log(evidence: Evidence, quote: Quote, pcrs: QuotedPcrs, checks: Checklist) 
     bank = bank_of(quote.selections).bank
     log = parse_event_log(evidence.part("event-log") if "event-log" in evidence.parts else b"")
     boot = read_boot(log, bank, pcrs.banks[bank])
-    detail = f"{len(log.events)} events explain PCRs {', '.join(map(str, sorted(boot.explained)))}" if log.events else "nothing to check: no event log was sent"
+    detail = (
+        f"{len(log.events)} events explain PCRs {', '.join(map(str, sorted(boot.explained)))}"
+        if log.events
+        else "nothing to check: no event log was sent"
+    )
     _passed(checks, (*LOG_CHECKS, *FIRMWARE_CHECKS), detail)
     return boot, bool(log.events)
 
