@@ -6,7 +6,6 @@ The header is exactly ``{"alg":"ES384","kid":...,"typ":...}``: everything else t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -24,7 +23,6 @@ from attest.keyfile import create_secret, read_secret
 from attest.wire import Fields, Json, base64url, base64url_bytes, canonical_json
 
 ALGORITHM: Final = "ES384"
-_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z", re.ASCII)
 _SIGNATURE_BYTES: Final = 96
 _JWS: Final = PyJWS(algorithms=[ALGORITHM])
 
@@ -136,20 +134,18 @@ def verify_jws(text: str, *, key: IssuerKey, typ: str, limit: int, form: Check, 
     another one or the signature is wrong.
     """
     form.require(len(text) <= limit, found=f"{len(text)} characters", expected=f"at most {limit}")
-    form.require(_COMPACT.match(text) is not None, found="another form", expected="three base64url parts with dots between")
-    header, _, tail = text.partition(".")
+    parts = text.split(".")
+    form.require(len(parts) == 3, found=f"{len(parts)} parts", expected="three parts with dots between")
     try:
-        encoded = tail.partition(".")[2]
-        form.require(len(base64url_bytes(encoded, "signature")) == _SIGNATURE_BYTES, found=f"{len(encoded)} characters", where="signature")
-        fields = Fields.parse(base64url_bytes(header, "header"), "header")
-        kid = fields.text("kid")
-        for name, value in (("alg", ALGORITHM), ("typ", typ)):
-            form.require(fields.text(name) == value, found=fields.text(name), expected=value, where=f"header: {name}")
+        header, _, made = (base64url_bytes(part, name) for part, name in zip(parts, ("header", "payload", "signature"), strict=True))
+        fields = Fields.parse(header, "header")
+        kid, named = fields.text("kid"), {name: fields.text(name) for name in ("alg", "typ")}
         fields.done()
     except MalformedError as error:
-        if error.code == form.id:
-            raise
         raise form_failure(form, error) from None
+    for name, expected in (("alg", ALGORITHM), ("typ", typ)):
+        form.require(named[name] == expected, found=named[name], expected=expected, where=f"header: {name}")
+    form.require(len(made) == _SIGNATURE_BYTES, found=f"{len(made)} bytes", expected=f"{_SIGNATURE_BYTES} bytes", where="signature")
     signature.require(kid == key.thumbprint, found=f"key {kid[:64]}", expected=f"key {key.thumbprint}", where="header: kid")
     try:
         payload: object = _JWS.decode(text, key._key(), algorithms=[ALGORITHM])
@@ -175,5 +171,5 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def _bad_key(found: str) -> NoReturn:
     raise MalformedError.at(
-        "jose.key", "not a usable issuer key", found=found, expected="a P-384 key", fix="create one with: attest key issuer"
+        "jose.key", "not a usable issuer key", found=found, expected="a P-384 key", fix="get it from the broker with: attest key issuer"
     )

@@ -23,3 +23,8 @@ def corpus() -> Path:
 def fixtures() -> Path:
     """The recorded evidence that ships with the project."""
     return ROOT / "fixtures"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long texts and bytes are named by their parameter: random keys in a test's name would differ from worker to worker."""
+    return argname if isinstance(val, bytes | str) and len(val) > 24 else None

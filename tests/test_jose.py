@@ -85,8 +85,8 @@ def test_what_is_signed_verifies() -> None:
         (HEADER | {"b64": True}, FORM.id),
         (HEADER | {"zip": "DEF"}, FORM.id),
         (HEADER | {"cty": "JWT"}, FORM.id),
-        (f'{{"alg":"none","alg":"ES384","kid":"{KID}","typ":"{TYPE}"}}', FORM.id),
-        (f'{{"alg":"ES384","kid":"{KID}","typ":"{TYPE}"}} ' + "x", FORM.id),
+        pytest.param(f'{{"alg":"none","alg":"ES384","kid":"{KID}","typ":"{TYPE}"}}', FORM.id, id="duplicate member"),
+        pytest.param(f'{{"alg":"ES384","kid":"{KID}","typ":"{TYPE}"}} ' + "x", FORM.id, id="trailing text"),
         ("[]", FORM.id),
         ("null", FORM.id),
         ("{", FORM.id),
@@ -157,6 +157,14 @@ def test_spelling(change: Callable[[str], str]) -> None:
     assert refused(change(made(HEADER))) == FORM.id
 
 
+def test_size() -> None:
+    text = made(HEADER)
+    assert verify(text, limit=len(text)) == PAYLOAD
+    with pytest.raises(AttestError) as error:
+        verify(text, limit=len(text) - 1)
+    assert error.value.code == FORM.id
+
+
 def test_unused_bits_of_base64_are_zero() -> None:
     """Two spellings of one signature would be two tokens with one content."""
     covered, _, encoded = _with_signature(lambda s: s).rpartition(".")
@@ -164,7 +172,7 @@ def test_unused_bits_of_base64_are_zero() -> None:
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     assert len(payload) % 4 in (2, 3)
     other = payload[:-1] + last[last.index(payload[-1]) + 1]
-    assert refused(f"{header}.{other}.{encoded}") == SIGNATURE.id
+    assert refused(f"{header}.{other}.{encoded}") == FORM.id
 
 
 @given(st.data())
@@ -226,6 +234,7 @@ def test_private_key_file(tmp_path: Path) -> None:
         KEY.public.to_pem(),
         ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
+    ids=["text", "public key", "other curve"],
 )
 def test_other_private_key_files(tmp_path: Path, content: bytes) -> None:
     create_secret(tmp_path / "issuer.pem", content)

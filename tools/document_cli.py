@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/json.md and docs/schemas/ from the command line itself; `--check` only says whether they are current.
+"""Write docs/cli.md, docs/json.md, docs/checks.md and docs/schemas/ from what runs; `--check` only says whether they are current.
 
 The help texts and the document types are the one source: what stands in the documentation cannot differ from what runs.
 """
@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hin
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from attest_cli import documents
+from attest_cli import documents, release_documents
 from attest_cli.main import app
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
@@ -128,8 +128,9 @@ def schema_name(kind: type) -> str:
 
 
 def all_types() -> list[type]:
-    """Every document type, in the order of the module."""
-    return [value for value in vars(documents).values() if isinstance(value, type) and is_typeddict(value)]
+    """Every document type, in the order of the modules."""
+    found = (*vars(documents).values(), *vars(release_documents).values())
+    return list(dict.fromkeys(value for value in found if isinstance(value, type) and is_typeddict(value)))
 
 
 def top_documents() -> dict[str, type]:
@@ -233,6 +234,39 @@ def _words(hint: object) -> str:
     return "anything" if hint is object else "text" if hint is str else _SIMPLE[hint]
 
 
+# -- checks.md ------------------------------------------------------------------------------------------------------------
+
+
+def checks_page() -> str:
+    """docs/checks.md."""
+    from attest_cli.checks import FAMILIES, everything
+
+    found = everything()
+    parts = [_MADE, "# Checks\n", inspect.cleandoc(_CHECKS)]
+    for room in dict.fromkeys(item["room"] for item in found):
+        parts += [f"\n## {room}\n", "| code | what | rule from | failure is | next step |", "|---|---|---|---|---|"]
+        for item in found:
+            if item["room"] == room:
+                failure = "nothing: a limitation" if item["limitation"] else item["outcome"].replace("-", " ")
+                cells = (f"`{item['id']}`", item["title"], item["source"], failure, item["fix"])
+                parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    parts += [
+        "\n## Formats\n",
+        "Codes that begin with these are of malformed input; the refusal says where and what.\n",
+        "| code | what |",
+        "|---|---|",
+    ]
+    parts += [f"| `{room}.*` | {meaning} |" for room, meaning in FAMILIES.items()]
+    return "\n".join(parts) + "\n"
+
+
+_CHECKS: Final = """
+Every code that a refusal can have. `attest checks CODE` prints the same. A check that failed ends with the exit code of its failure:
+malformed 3, not authentic 4, refused 5, cannot decide 6; a check whose material is missing is not checked, which also ends in 6.
+A limitation is what no evidence can show: it is never checked, always printed, and blocks nothing.
+"""
+
+
 # -- all ------------------------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +277,7 @@ def file_name(schema: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated file and its content."""
-    made = {DOCS / "cli.md": cli_page(), DOCS / "json.md": json_page()}
+    made = {DOCS / "cli.md": cli_page(), DOCS / "json.md": json_page(), DOCS / "checks.md": checks_page()}
     for name, top in top_documents().items():
         made[DOCS / "schemas" / file_name(name)] = json.dumps(schema_of(name, top), indent=2) + "\n"
     return made

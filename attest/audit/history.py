@@ -170,7 +170,7 @@ class _Audit:
         latest: datetime | None = None
         for item in everything:
             # Releases of several processes are logged in the order in which they finish.
-            if latest is not None and item.released_at < latest - limits.MAX_CLOCK_SKEW:
+            if latest is not None and latest - item.released_at > limits.MAX_CLOCK_SKEW:
                 self._findings.append(
                     FORWARD.reason(
                         subject=f"entry {item.index}", found=format_time(item.released_at), expected=f"not before {format_time(latest)}"

@@ -35,7 +35,7 @@ from attest.checks import Check, Status
 from attest.crypto import same, sha256
 from attest.decision import Permit, PolicyIdentity
 from attest.ear import SESSION, ear_claims, verify_ear
-from attest.errors import AttestError, CannotDecideError, MalformedError, Outcome, Reason
+from attest.errors import AttestError, CannotDecideError, MalformedError, Outcome, Reason, error_for
 from attest.evidence import Claims, Scope, Verified
 from attest.jose import IssuerKey
 from attest.kinds import kind_named
@@ -168,7 +168,9 @@ def report(replay: Replay) -> str:
         REPORT.require(
             verified.statement.hex() == statement, found=statement, expected=verified.statement.hex(), where=device.evidence.label
         )
-        REPORT.require(all(result.reason is None for result in verified.checks), found="a check that failed", where=device.evidence.label)
+        against = [result.reason for result in verified.checks if result.reason is not None]
+        if against:
+            raise error_for(*against)
         passed += sum(result.status is Status.PASSED for result in verified.checks)
     surplus = sorted(set(replay.decision.devices) - {device.evidence.label for device in replay.judgement.devices})
     REPORT.require(not surplus, found=f"a decision about {', '.join(surplus)}", expected="a decision about the devices of the bundle")
@@ -331,13 +333,16 @@ def times(replay: Replay) -> str:
     shown = " <= ".join(format_time(time) for time in (challenged, decided, issued, released))
     # Broker and verifier may be two machines, whose clocks differ.
     skew = limits.MAX_CLOCK_SKEW
+    # Differences, not sums: any two times have one, but the first and the last that can be written have no neighbours.
     TIMES.require(
-        challenged - skew <= decided and timedelta(0) <= issued - decided <= limits.MAX_TOKEN_LIFE and issued - skew <= released,
+        challenged - decided <= skew and timedelta(0) <= issued - decided <= limits.MAX_TOKEN_LIFE and issued - released <= skew,
         found=shown,
         expected="challenge, decision, token, release, one after the other",
     )
     TIMES.require(
-        challenged - skew <= released < challenged + limits.CHALLENGE_LIFE, found=shown, expected="a release while the challenge was valid"
+        challenged - released <= skew and released - challenged < limits.CHALLENGE_LIFE,
+        found=shown,
+        expected="a release while the challenge was valid",
     )
     return shown
 
@@ -369,7 +374,7 @@ def checkpoint(replay: Replay) -> str:
     """The checkpoint is signed by the ledger's key, and is of the ledger that the record names."""
     verified = verify_checkpoint(_receipt(replay, CHECKPOINT).checkpoint, key=VerifierKey.parse(replay.vkey))
     CHECKPOINT.require(verified.origin == replay.record.origin, found=replay.record.origin, expected=verified.origin)
-    return f"{verified.origin}, {verified.size} entries; witnesses: none"
+    return f"{verified.origin}, tree size {verified.size}; witnesses: none"
 
 
 def ledger_key(replay: Replay) -> str:

@@ -157,7 +157,7 @@ STORAGE: Final = Check(
     "Access to the ledger's storage",
     _STORE,
     Outcome.CANNOT_DECIDE,
-    "the storage refused; the next open finishes or discards the append",
+    "repair the storage and open the ledger again: what was cut off is finished first",
 )
 
 LEDGER_CHECKS: Final[tuple[Check, ...]] = (

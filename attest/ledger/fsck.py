@@ -16,7 +16,7 @@ from attest.ledger.edge import peaks_of, root_of
 from attest.ledger.files import read_file
 from attest.ledger.merkle import HASH_BYTES, leaf_hash, tree_root
 from attest.ledger.note import VerifierKey
-from attest.ledger.tiles import HEIGHT, MAX_BUNDLE_BYTES, MAX_TILE_BYTES, WIDTH, Tile, TileTree, encode_entry, hashes_of
+from attest.ledger.tiles import HEIGHT, MAX_BUNDLE_BYTES, MAX_TILE_BYTES, WIDTH, Tile, TileTree, encode_entry, hashes_of, read_from
 
 P = ParamSpec("P")
 
@@ -52,9 +52,10 @@ def fsck(folder: Path, *, vkey: str) -> LogReport:
     inspection = _Inspection(folder, checkpoint)
     inspection.levels()
     inspection.root()
-    newest = _checkpoint(folder, key)
+    paths = _tile_paths(folder)
+    newest = _checkpoint(folder, key)  # after the listing: whatever is in it is at most one append behind this checkpoint
     verify_not_older(checkpoint, newest)
-    inspection.stray_files(newest.size)
+    inspection.stray_files(paths, newest.size)
     inspection.close()
     return LogReport(checkpoint, inspection.tiles, inspection.bundles, inspection.superseded, tuple(inspection.ahead))
 
@@ -66,20 +67,24 @@ def _checkpoint(folder: Path, key: VerifierKey) -> VerifiedCheckpoint:
     return verify_checkpoint(note, key=key)
 
 
+def _tile_paths(folder: Path) -> list[str]:
+    """Every file below ``tile``, relative to the log's folder, sorted."""
+    found = [Path(directory) / name for directory, _, names in os.walk(folder / "tile") for name in names]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
 class _Inspection:
     """One pass over a log's files. Collects the faults, and counts what was looked at."""
 
     def __init__(self, folder: Path, checkpoint: VerifiedCheckpoint) -> None:
         self._folder: Final = folder
         self._checkpoint: Final = checkpoint
+        self._read: Final = read_from(folder)
         self._tree: Final = TileTree(self._read, checkpoint.size)
         self._reasons: Final[list[Reason]] = []
         self._partial: Final[list[bytes]] = []
         self.ahead: Final[list[str]] = []
         self.tiles = self.bundles = self.superseded = 0
-
-    def _read(self, path: str, limit: int) -> bytes | None:
-        return read_file(self._folder / path, limit)
 
     def _attempt(self, read: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs) -> bytes | None:
         try:
@@ -138,25 +143,23 @@ class _Inspection:
         if root != self._checkpoint.root:
             self._reasons.append(TREE_ROOT.reason(found=root.hex(), expected=self._checkpoint.root.hex(), where="checkpoint"))
 
-    def stray_files(self, newest: int) -> None:
-        """Every other file below ``tile``: a partial tile of an earlier size, an append under way, or a fault."""
+    def stray_files(self, paths: Iterable[str], newest: int) -> None:
+        """Every other file: a partial tile of an earlier size, an append under way, or a fault."""
         under_way = TileTree(self._read, newest + 1)
-        for directory, _, names in sorted(os.walk(self._folder / "tile")):
-            for name in sorted(names):
-                path = (Path(directory) / name).relative_to(self._folder).as_posix()
-                try:
-                    tile = Tile.parse(path)
-                except AttestError as error:
-                    self._reasons.extend(error.reasons)
-                    continue
-                width = self._tree.width(tile.level or 0, tile.number)
-                if tile.width < width:
-                    self._superseded(tile)
-                elif tile.width > under_way.width(tile.level or 0, tile.number):
-                    expected = f"a checkpoint above tree size {newest}"
-                    self._reasons.append(ROLLBACK.reason(found=f"the checkpoint of tree size {newest}", expected=expected, where=path))
-                elif tile.width > width:
-                    self.ahead.append(path)
+        for path in paths:
+            try:
+                tile = Tile.parse(path)
+            except AttestError as error:
+                self._reasons.extend(error.reasons)
+                continue
+            width = self._tree.width(tile.level or 0, tile.number)
+            if tile.width < width:
+                self._superseded(tile)
+            elif tile.width > under_way.width(tile.level or 0, tile.number):
+                expected = f"one above tree size {newest}"
+                self._reasons.append(ROLLBACK.reason(found=f"the checkpoint of tree size {newest}", expected=expected, where=path))
+            elif tile.width > width:
+                self.ahead.append(path)
 
     def _superseded(self, tile: Tile) -> None:
         """A partial tile or bundle of an earlier size must be the beginning of the one of today."""

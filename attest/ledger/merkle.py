@@ -127,14 +127,11 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         found=f"{len(proof)} hashes",
         expected=f"{wanted} hashes of {HASH_BYTES} bytes",
     )
+    # fn and sn are the RFC's: the node's number and the last one's, level by level. Once they are equal they stay so, and every
+    # sibling from there on stands at the left. The RFC's inner loop skips levels then, to find the proof's end; its length is known here.
     fn, sn, computed = index, size - 1, leaf
     for sibling in proof:
-        if fn & 1 or fn == sn:
-            computed = node_hash(sibling, computed)
-            while not fn & 1 and fn:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            computed = node_hash(computed, sibling)
+        computed = node_hash(sibling, computed) if fn & 1 or fn == sn else node_hash(computed, sibling)
         fn, sn = fn >> 1, sn >> 1
     INCLUSION_ROOT.require(same(computed, root), found=f"root {computed.hex()}", expected=f"root {root.hex()}")
 
@@ -173,8 +170,6 @@ def _consistency_roots(old: int, old_root: bytes, new: int, proof: Sequence[byte
     for item in path[1:]:
         if fn & 1 or fn == sn:
             first, second = node_hash(item, first), node_hash(item, second)
-            while not fn & 1 and fn:
-                fn, sn = fn >> 1, sn >> 1
         else:
             second = node_hash(second, item)
         fn, sn = fn >> 1, sn >> 1

@@ -59,7 +59,10 @@ _MAX_KEY_BYTES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The log as its writer knows it: the newest checkpoint, the tree's edge, and the unfinished bundle's bytes."""
+    """The log as its writer knows it: the newest checkpoint, the tree's edge, and the unfinished bundle's bytes.
+
+    True as long as the checkpoint on the disk is this one, whatever else was written or failed to be written since.
+    """
 
     checkpoint: VerifiedCheckpoint
     edge: RightEdge
@@ -234,7 +237,6 @@ class Ledger:
 
     def _commit(self, state: _State, entry: bytes) -> _State:
         """Make the next entry durable, then sign and publish the checkpoint over it. Holds the lock."""
-        self._state = None  # whatever fails from here on, the next attempt reads the disk again
         number, width = divmod(state.edge.size, WIDTH)
         bundle = state.bundle + encode_entry(entry)
         edge, tiles = state.edge.append(leaf_hash(entry))

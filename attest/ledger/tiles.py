@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from attest import limits
 from attest.errors import MalformedError
 from attest.ledger.checks import BUNDLE_TRAILING, BUNDLE_TRUNCATED, TILE_MISSING, TILE_PATH, TILE_SIZE
+from attest.ledger.files import read_file
 from attest.ledger.merkle import EMPTY_ROOT, HASH_BYTES, consistency_path, inclusion_path, split, tree_root
 from attest.wire import Reader
 
@@ -72,6 +74,15 @@ class Tile:
             expected="level 0..63, width 1..255, no surplus zeros",
         )
         return tile
+
+
+def read_from(folder: Path) -> Read:
+    """Reads a log that lies in ``folder`` (the one with ``checkpoint`` and ``tile``)."""
+
+    def read(path: str, limit: int) -> bytes | None:
+        return read_file(folder / path, limit)
+
+    return read
 
 
 # -- bundles --------------------------------------------------------------------------------------------------------------

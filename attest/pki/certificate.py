@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from attest import limits
@@ -32,7 +31,8 @@ MALFORMED: Final = Check(
 )
 CERTIFICATE_CHECKS: Final = (MALFORMED,)
 
-# What cryptography raises while it reads hostile bytes. The warning is its answer to serial numbers below 1 where warnings are errors.
+# What cryptography raises while it reads hostile bytes. Its answer to serial numbers below 1 and to names of odd length is a warning
+# (UserWarning and what derives from it), which is raised where warnings are errors.
 PARSE_ERRORS: Final = (
     ValueError,
     TypeError,
@@ -41,7 +41,7 @@ PARSE_ERRORS: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
-    CryptographyDeprecationWarning,
+    UserWarning,
 )
 
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)

@@ -186,7 +186,7 @@ def _read(form: Mapping[str, Json], source: Source) -> tuple[tuple[Rule, ...], t
     findings: list[Finding] = []
     static, templates = _members(form, "staticPolicies"), _members(form, "templates")
     if len(static) + len(templates) != len(source.statements) or form.get("templateLinks"):
-        raise FindingError(Finding("P107", "the engine reads another number of rules than stand here", RULES))
+        return (), (Finding("P107", "the engine reads another number of rules than stand here", RULES),)
     for index, statement in enumerate(source.statements):
         name = f"policy{index}"
         if name in templates:

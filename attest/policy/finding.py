@@ -125,5 +125,7 @@ def did_you_mean(word: str, known: Iterable[str], *, label: str) -> str:
     close = difflib.get_close_matches(word, names, n=2, cutoff=0.6) or difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     hint = f"Did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
     if not names:
-        return f"{hint}There are no {label}"
-    return f"{hint}{label}: {', '.join(names)}" if len(names) <= 12 or not close else hint.rstrip()
+        return f"There are no {label}"
+    if len(names) <= 12:
+        return f"{hint}{label}: {', '.join(names)}"
+    return hint.rstrip() or f"there are {len(names)} {label}: see docs/claims.md"

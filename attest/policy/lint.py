@@ -6,7 +6,7 @@ condition. So every expression is typed here too, wherever it stands, and a rule
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from attest.decision import Action
@@ -31,7 +31,7 @@ from attest.policy.rule import (
     claims_of,
     leaves,
 )
-from attest.policy.schema import BOOL, LONG, STRING, Vocabulary
+from attest.policy.schema import BOOL, LONG, STRING, ClaimType, Vocabulary
 
 ANNOTATIONS: Final = ("id", "description", "owner", "fix")
 FIX_FOR: Final = "fix_"
@@ -45,15 +45,15 @@ def lint(rules: Sequence[Rule], vocabulary: Vocabulary) -> Iterator[Finding]:
     """Everything wrong with the rules of one policy, in no particular order."""
     seen: dict[str, Rule] = {}
     for rule in rules:
-        yield from _annotations(rule, seen)
         askers = _principals(rule, vocabulary)
+        typed = _Typing(rule, askers if isinstance(askers, tuple) else (), vocabulary)
         if isinstance(askers, Finding):
             yield askers
-            continue
-        typed = _Typing(rule, askers, vocabulary)
-        for condition in rule.conditions:
-            typed.expect(condition.expression, BOOL)
+        else:
+            for condition in rule.conditions:
+                typed.expect(condition.expression, BOOL)
         yield from typed.findings
+        yield from _annotations(rule, seen, misspelt=any(finding.code == "P102" for finding in typed.findings))
         yield from _contradictions(rule)
         yield from _habits(rule)
     yield from _coverage(rules, vocabulary)
@@ -68,7 +68,8 @@ def _at(expression: Expression, rule: Rule) -> Position:
 # -- one rule -------------------------------------------------------------------------------------------------------------
 
 
-def _annotations(rule: Rule, seen: dict[str, Rule]) -> Iterator[Finding]:
+def _annotations(rule: Rule, seen: dict[str, Rule], *, misspelt: bool) -> Iterator[Finding]:
+    """With a claim ``misspelt`` in a condition, nobody knows which fix belongs to none."""
     for name in ("id", "description", "owner"):
         if not rule.annotations.get(name, "").strip():
             yield Finding("P109", f"the rule has no @{name}", RULES, rule.at, rule.id, meant=f'write @{name}("...") above it')
@@ -77,7 +78,7 @@ def _annotations(rule: Rule, seen: dict[str, Rule]) -> Iterator[Finding]:
     claims = {claim.name for condition in rule.conditions for claim in claims_of(condition.expression)}
     known = [*ANNOTATIONS, *(FIX_FOR + name for name in sorted(claims))]
     for name in rule.annotations:
-        if name not in known:
+        if name not in known and not (misspelt and name.startswith(FIX_FOR)):
             meant = did_you_mean(name, known, label="annotations")
             yield Finding("P111", f"unknown annotation @{name}", RULES, rule.at, rule.id, found=name, meant=meant)
 
@@ -142,7 +143,7 @@ class _Typing:
         for asker in self.askers:
             known = self.vocabulary.principals[asker]
             if claim.name not in known:
-                meant = did_you_mean(claim.name, known, label="claims")
+                meant = _by_vendor(claim.name, known) or did_you_mean(claim.name, known, label="claims")
                 self._found("P102", f"claim {claim.name!r} does not exist for {asker}", claim.at, claim.name, meant)
                 return ""
             types.add(known[claim.name].type)
@@ -246,6 +247,15 @@ class _Typing:
                     "P207", f"{side.name} is a packed version, and {other} says nothing to a reader", side.at, str(other),
                     f'put it into reference.json as a version like "{form.example}"',
                 )  # fmt: skip
+
+
+def _by_vendor(word: str, known: Mapping[str, ClaimType]) -> str:
+    """Which claim the vendor's own name stands for."""
+    for name, claim in known.items():
+        names = claim.info.vendor.replace(".", ", ").lower().split(", ")
+        if word.lower() in (*names, claim.info.vendor.lower()):
+            return f"Did you mean {name!r}? That is what {claim.info.vendor} is called here"
+    return ""
 
 
 def _a(kind: str) -> str:

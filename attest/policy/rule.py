@@ -99,7 +99,8 @@ class Binary:
         if self.operator in METHODS:
             return f"{_wrapped(self.left, _TIGHTEST)}.{self.operator}({self.right})"
         strength = _STRENGTH[self.operator]
-        return f"{_wrapped(self.left, strength)} {self.operator} {_wrapped(self.right, strength + 1)}"
+        chained = self.operator not in EQUALITY | ORDER
+        return f"{_wrapped(self.left, strength + (not chained))} {self.operator} {_wrapped(self.right, strength + 1)}"
 
 
 Expression = Claim | Reference | Member | Literal | SetOf | Unary | Binary

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -245,6 +245,11 @@ class Broker:
         ):
             EVIDENCE.require(found == expected, found=found, expected=expected, where=name)
         DECISION.require(permit.digest == token.decision, found=permit.digest, expected=token.decision)
+        DECISION.require(
+            timedelta(0) <= token.issued_at - appraisal.at <= limits.MAX_TOKEN_LIFE,
+            found=f"decided at {format_time(appraisal.at)}",
+            expected=f"decided just before {format_time(token.issued_at)}",
+        )
         return token, key
 
     # -- steps 2 to 6, each of which a crash may cut off ---------------------------------------------------------------

@@ -124,6 +124,8 @@ RELEASE_CHECKS: Final = (
 # -- record and wrapped key -----------------------------------------------------------------------------------------------
 RECORD_FORM: Final = Check("record.form", "form of the record", _OURS, Outcome.MALFORMED, "take the record again from where it is kept")
 
+RECORD_CHECKS: Final = (RECORD_FORM,)
+
 WRAP_FORM: Final = Check(
     "wrap.form", "form of the wrapped key", "RFC 9180 section 7.1", Outcome.MALFORMED, "send the wrapped key as it was made"
 )

@@ -187,7 +187,7 @@ def verify_token(text: str, *, issuer_key: IssuerKey, issuer: str, audience: str
         expected=f"at most {int(limits.MAX_TOKEN_LIFE.total_seconds())} seconds, nbf between iat and exp",
     )
     NOT_YET_VALID.require(
-        not_before - limits.MAX_CLOCK_SKEW <= at, found=f"valid from {format_time(not_before)}", expected=f"valid at {format_time(at)}"
+        not_before - at <= limits.MAX_CLOCK_SKEW, found=f"valid from {format_time(not_before)}", expected=f"valid at {format_time(at)}"
     )
     EXPIRED.require(at < token.expires_at, found=f"expired at {format_time(token.expires_at)}", expected=f"valid at {format_time(at)}")
     return token

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from attest.audit import AuditReport, LedgerReport
     from attest.jose import IssuerKey
     from attest.trust import TrustStore
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

@@ -11,7 +11,7 @@ from attest_cli.options import Broker, Json, now, print_json
 from attest_cli.terminal import say
 
 if TYPE_CHECKING:
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from attest.errors import EXIT_CODES, Outcome, UsageError
-from attest_cli.options import Json, now, print_json
+from attest_cli.options import Json, Source, now, print_json
 from attest_cli.terminal import Page, progress, say, say_error
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from attest_cli import documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
-
-Source = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote.")]
 
 
 @app.callback()

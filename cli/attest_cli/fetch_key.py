@@ -14,7 +14,7 @@ from attest_cli.terminal import Page
 from attest_cli.text import SIMULATED
 
 if TYPE_CHECKING:
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

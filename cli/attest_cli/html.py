@@ -52,6 +52,11 @@ def boxes(verdict: doc.VerdictDoc) -> list[Box]:
     return found
 
 
+def tone(verdict: doc.VerdictDoc) -> str:
+    """Colour of the banner. Authenticity alone is no reason to show green: nothing is permitted."""
+    return "plain" if verdict["policy"] is None and verdict["authentic"] else _TONES[verdict["verdict"]]
+
+
 def verify_page(document: doc.VerifyDoc) -> str:
     """The page of ``attest verify --html``."""
     return _render("verify.html.j2", {"document": document})
@@ -77,6 +82,6 @@ def _render(template: str, values: Mapping[str, object]) -> str:
         software=software,
         span=span,
         tally=tally,
-        tones=_TONES,
+        tone=tone,
     )
     return environment.get_template(template).render(values) + "\n"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from attest.errors import AttestError
-from attest_cli.options import Json, now, print_json, worse
+from attest_cli.options import Companions, Json, Source, now, print_json, worse
 from attest_cli.terminal import Page, say_error
 
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ UNVERIFIED: Final = "UNVERIFIED: what the file says about itself; no signature w
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bundle folder or file, or a report that another tool wrote.")],
-    companions: Annotated[
-        list[Path] | None, typer.Option("--with", metavar="FILE", help="Certificates and other files that belong to a bare report.")
-    ] = None,
+    file: Source,
+    companions: Companions = None,
     json: Json = False,
 ) -> int:
     """Show the fields of a report or bundle, unverified.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,7 +14,7 @@ from attest_cli.terminal import Page, say
 
 if TYPE_CHECKING:
     from attest.release.keystore.key import KeyInfo
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
     from attest_cli.brokers import Desk
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -123,6 +124,55 @@ def approve(name: Name, policy: PolicyName, broker: Broker, json: Json = False) 
     loaded = load_policy(policy)
     desk = _open(broker)
     _print(desk, list(desk.broker.keystore.approve(name, policy=desk.keep(loaded))), json=json)
+
+
+@app.command()
+def issuer(
+    broker: Broker,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write the issuer's key, a public JWK, into a new file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what an auditor must be given: the issuer's public key and the ledger's verifier key. Neither is secret.
+
+    Examples:
+      attest key issuer --broker lab/broker
+      attest key issuer --broker lab/broker --out lab/issuer.jwk
+    """
+    from attest.errors import UsageError
+
+    desk = _open(broker)
+    own, log = desk.broker.configuration, desk.broker.ledger
+    if out is not None:
+        if out.exists():
+            raise UsageError.of(f"{out} is there already", fix="a key is never overwritten: name a new file")
+        out.write_text(json_.dumps(own.issuer_key.to_jwk()) + "\n")
+    document: doc.IssuerDoc = {
+        "schema": "attest-issuer/1",
+        "broker": own.broker,
+        "issuer": own.issuer,
+        "kid": own.issuer_key.thumbprint,
+        "jwk": {name: str(value) for name, value in own.issuer_key.to_jwk().items()},
+        "ledger_origin": log.origin,
+        "vkey": log.vkey,
+        "file": str(out) if out else "",
+    }
+    if json:
+        print_json(document)
+        return
+    page = Page()
+    page.line((document["issuer"], "bold"))
+    for label, text in (
+        ("broker", document["broker"]),
+        ("kid", document["kid"]),
+        ("jwk", json_.dumps(document["jwk"])),
+        ("ledger", document["ledger_origin"]),
+        ("vkey", document["vkey"]),
+        ("written", document["file"]),
+    ):
+        if text:
+            page.line(f"  {label:<8} {text}")
 
 
 def _open(broker: Path) -> Desk:

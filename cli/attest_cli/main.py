@@ -131,7 +131,7 @@ def start(
 
 def run(arguments: Sequence[str]) -> int:
     """One command line. Returns the exit code; prints every error itself."""
-    debug = bool(os.environ.get("ATTEST_DEBUG")) or "--debug" in arguments[:1]
+    debug = os.environ.get("ATTEST_DEBUG", "0") not in ("", "0") or "--debug" in arguments[:1]
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="attest", standalone_mode=False)
         sys.stdout.flush()
@@ -145,9 +145,11 @@ def run(arguments: Sequence[str]) -> int:
         say_error("stopped")
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; say nothing more, and let the interpreter's own flush at exit find a place to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _gone()
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer turns it into its own exit code 1
+            return _gone()
+        raise
     except OSError as error:
         _traceback(debug)
         say_error(
@@ -163,6 +165,12 @@ def run(arguments: Sequence[str]) -> int:
         )
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _gone() -> int:
+    """Whoever read our output has gone: say nothing more, and let the interpreter's flush at exit find a place to write to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 141
 
 
 def _usage(wrong: TyperException) -> int:

@@ -23,6 +23,15 @@ Trust = Annotated[
     Path | None,
     typer.Option("--trust", metavar="FILE", help="Trust store to use instead of the vendors' roots, such as the simulator's trust.json."),
 ]
+Source = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote.")]
+Companions = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with",
+        metavar="FILE",
+        help="What belongs to a bare report: certificates (the signing key's chain first), CRL, OCSP answer, manifest. Repeatable.",
+    ),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show every check, every claim and every certificate.")]
 Broker = Annotated[
     Path, typer.Option("--broker", metavar="DIR", envvar="ATTEST_BROKER", help="Folder of the broker: its keys, its policies, its ledger.")

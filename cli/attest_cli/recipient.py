@@ -13,7 +13,7 @@ from attest_cli.options import Json, content, print_json
 from attest_cli.terminal import Page, say
 
 if TYPE_CHECKING:
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from attest.release.keystore.key import KeyInfo
     from attest.release.record import Record
     from attest.verifier import Judgement
-    from attest_cli import documents as doc
+    from attest_cli import release_documents as doc
     from attest_cli.brokers import Desk
+    from attest_cli.documents import VerdictDoc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
@@ -94,7 +95,7 @@ def _again(bundle: Path, desk: Desk, key: KeyInfo, judgement: Judgement, trust: 
     return [*words, "--at", format_time(judgement.at)]
 
 
-def _document(verdict: doc.VerdictDoc, record: Record | None, key: str, out: Path) -> doc.ReleaseDoc:
+def _document(verdict: VerdictDoc, record: Record | None, key: str, out: Path) -> doc.ReleaseDoc:
     document: doc.ReleaseDoc = {
         "schema": "attest-release/1",
         "exit_code": verdict["exit_code"],

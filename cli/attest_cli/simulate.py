@@ -27,6 +27,17 @@ SessionTime = Annotated[
 Pki = Annotated[Path, typer.Option("--pki", metavar="DIR", help="Folder of the throw-away authorities; made when it is not there.")]
 Product = Annotated[AmdProduct, typer.Option("--product", help="Processor of the guest, when the authorities are made.")]
 
+RecipientFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipient", metavar="FILE", help="Public recipient key to bind. Default: the node's own, recipient.key in the --pki folder."
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="CLAIM=VALUE", help="Set a claim: gpu-3.driver_version=570.00.01, gpu-*.mode=ppcie. Repeatable."),
+]
+
 TRUST: Final = "trust.json"
 RECIPIENT: Final = "recipient.key"
 
@@ -44,16 +55,8 @@ def node(
     cpu: Annotated[bool, typer.Option("--cpu/--no-cpu", help="With or without the CPU report.")] = True,
     product: Product = AmdProduct.GENOA,
     nonce: Annotated[str | None, typer.Option("--nonce", metavar="HEX", help="Challenge to answer. Default: a random one.")] = None,
-    recipient: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipient", metavar="FILE", help="Public recipient key to bind. Default: the node's own, recipient.key in the --pki folder."
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="CLAIM=VALUE", help="Set a claim: gpu-3.driver_version=570.00.01, gpu-*.mode=ppcie. Repeatable."),
-    ] = None,
+    recipient: RecipientFile = None,
+    changes: Changes = None,
     defect: Annotated[str, typer.Option("--defect", metavar="NAME", help="Put in one defect: attest simulate defects.")] = "",
     device: Annotated[str, typer.Option("--device", metavar="LABEL", help="Device that has the defect. Default: the first that can.")] = "",
     at: SessionTime = None,

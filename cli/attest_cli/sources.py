@@ -97,6 +97,8 @@ def _meant(data: bytes) -> str:
         return "certificates belong to a report: attest verify REPORT --with CERTIFICATES"
     if b'"attest-trust/' in data[:4096]:
         return "this is a trust store: attest verify BUNDLE --trust FILE"
+    if b'"attest-release-record/' in data:
+        return "this is the record of a release: attest audit record FILE"
     return "see what is read: attest verify --help"
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from attest import limits
 from attest.errors import AttestError, UsageError
-from attest_cli.options import At, Explain, Json, Trust, challenge, moment, print_json, trust_store, worse
+from attest_cli.options import At, Companions, Explain, Json, Trust, challenge, moment, print_json, trust_store, worse
 from attest_cli.terminal import Page, progress, say_error
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
-_AGE_WITHOUT_POLICY: Final = timedelta(minutes=5)
-"""Age bound when no policy states one: the life of a challenge."""
+TestOnly = Annotated[
+    bool, typer.Option("--test-only", help="Judge for a key that is marked test-only: simulated and debuggable TEEs may pass.")
+]
+Nonce = Annotated[
+    str | None, typer.Option("--nonce", metavar="HEX", help="Challenge that you issued for this session. Default: none, a recording.")
+]
 
 _WORDS: Final = {
     "malformed": "the input cannot be read",
@@ -38,18 +43,9 @@ def verify(
     bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote.")],
     policy: Annotated[str | None, typer.Option("--policy", metavar="DIR", help="Policy folder, or the name of one that ships.")] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="NAME", help="Key that the policy is asked about.")] = None,
-    test_only: Annotated[
-        bool, typer.Option("--test-only", help="Judge for a key that is marked test-only: simulated and debuggable TEEs may pass.")
-    ] = False,
-    companions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--with", metavar="FILE", help="Certificates, CRL, OCSP answer or manifest that belongs to a bare report. Repeatable."
-        ),
-    ] = None,
-    nonce: Annotated[
-        str | None, typer.Option("--nonce", metavar="HEX", help="Challenge that you issued for this session. Default: none, a recording.")
-    ] = None,
+    test_only: TestOnly = False,
+    companions: Companions = None,
+    nonce: Nonce = None,
     at: At = None,
     trust: Trust = None,
     explain: Explain = False,
@@ -95,16 +91,7 @@ def verify(
         "exit_code": worse([result["exit_code"] for result in results]),
         "results": results,
     }
-    if html is not None:
-        from attest_cli.html import verify_page
-
-        html.write_text(verify_page(document), encoding="utf-8")
-    if json:
-        print_json(document)
-    else:
-        _print(results, explain=explain)
-    for result in results:
-        _summarise(result)
+    _show(document, explain=explain, html=html, json=json)
     return document["exit_code"]
 
 
@@ -143,7 +130,7 @@ class _Run:
             key=self.key,
             use=self.use,
             nonce=self.nonce,
-            max_age=None if self.policy else _AGE_WITHOUT_POLICY,
+            max_age=None if self.policy else limits.CHALLENGE_LIFE,
         )
         return judgement_document(judgement, source=str(path), use=self.use, key=self.key, again=again)
 
@@ -164,14 +151,23 @@ def _policy(name: str | None) -> Policy | None:
     return load_policy(name)
 
 
-def _print(results: list[doc.VerdictDoc], *, explain: bool) -> None:
-    from attest_cli.text import print_verdict
+def _show(document: doc.VerifyDoc, *, explain: bool, html: Path | None, json: bool) -> None:
+    if html is not None:
+        from attest_cli.html import verify_page
 
-    out = Page()
-    for number, result in enumerate(results):
-        if number:
-            out.line()
-        print_verdict(out, result, explain=explain)
+        html.write_text(verify_page(document), encoding="utf-8")
+    if json:
+        print_json(document)
+    else:
+        from attest_cli.text import print_verdict
+
+        out = Page()
+        for number, result in enumerate(document["results"]):
+            if number:
+                out.line()
+            print_verdict(out, result, explain=explain)
+    for result in document["results"]:
+        _summarise(result)
 
 
 def _summarise(result: doc.VerdictDoc) -> None:

@@ -28,6 +28,7 @@ when"""
 
 IN_RULES = [
     ("P102", "Did you mean 'debug'?", "principal.debug ==", "principal.debgu ==", (8, 13)),
+    ("P102", "Did you mean 'colour'? That is what COLOUR is", "contains(principal.colour", "contains(principal.COLOUR", (10, 55)),
     ("P102", "does not exist for Chip", "principal.image", "principal.colour", (22, 38)),
     ("P102", "no context", "principal.level <= 9", "context.level <= 9", (11, 35)),
     ("P103", "Did you mean 'off'? values: off, on, unknown", 'Debug::"off"', 'Debug::"OFF"', (8, 29)),
@@ -169,6 +170,20 @@ def test_finding_in_the_frame_of_reference_data(kit: Kit, member: str, value: Js
     assert code in {finding.code for finding in kit.findings(kit.files(data={**kit.reference(), member: value}))}
 
 
+def test_a_kind_of_the_topology_that_does_not_exist_is_told_in_its_file(kit: Kit) -> None:
+    found = kit.findings(kit.files(data={**kit.reference(), "topology": {"board": 2, "chip": 1, "chp": 1}}))
+    [finding] = [finding for finding in found if finding.file == "reference.json"]
+    assert (finding.code, finding.found) == ("P105", "chp")
+    assert "Did you mean 'chip'?" in finding.meant
+
+
+def test_an_engine_that_reads_other_rules_than_stand_here_is_not_believed(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = engine.parse
+    for changed in (kit.rule_board + kit.rule_chip, kit.rules + kit.rule_chip):
+        monkeypatch.setattr(engine, "parse", lambda _text, other=changed: whole(other))
+        assert [finding.code for finding in kit.findings(kit.files())] == ["P107"]
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'{"format": "attest-reference/1", "format": "x"}', b"\xff", b'{"format": 1.5}', b" " * (256 * 1024 + 1)]
 )
@@ -213,6 +228,12 @@ def test_a_kind_that_no_rule_accepts_and_a_release_that_no_rule_permits(kit: Kit
         assert any(finding.code == "P116" and words in finding.message for finding in found)
     forbids = kit.rules.replace("permit(principal is Chip", "forbid(principal is Chip")
     assert "P116" in {finding.code for finding in kit.findings(kit.files(forbids))}
+
+
+def test_a_typo_in_a_claim_is_told_once(kit: Kit) -> None:
+    """Not also as an annotation for a claim that no condition reads, nor as a reference value or claim that no rule looks at."""
+    found = kit.findings(kit.files(kit.rules.replace("principal.firmware >=", "principal.firmwear >=")))
+    assert [finding.code for finding in found] == ["P102"]
 
 
 def test_all_errors_are_told_at_once_in_order_of_place(kit: Kit) -> None:

@@ -87,6 +87,20 @@ def test_no_claim_can_be_deleted_renamed_or_retyped(policy: Policy, kit: Kit) ->
     assert tried > 400
 
 
+def test_values_of_the_right_type_that_the_engine_could_not_hold(policy: Policy, kit: Kit) -> None:
+    """H12: numbers end at 64 bits; sets hold texts only."""
+    for level in (2**63, -(2**63) - 1):
+        assert codes(policy.answer(kit.requests(board={**kit.board, "level": level}), key="k")[0]) == ["policy.malformed"]
+    for advisories in (frozenset({1}), frozenset({"A-1", 1}), frozenset({None})):
+        answer = policy.answer(kit.requests(board={**kit.board, "advisories": advisories}), key="k")[0]
+        assert codes(answer) == ["policy.malformed"]
+        assert "Set<String>" in answer.reasons[0].found
+    unread = policy.answer(kit.requests(workload={**kit.workload, "device_count": 2**63}), key="k")[3]
+    assert codes(unread) == ["policy.malformed"], "also when no rule reads the claim"
+    edge = policy.answer(kit.requests(chip={**kit.chip, "level": 2**63 - 1}), key="k")[2]
+    assert edge.allowed is True
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(
@@ -215,6 +229,15 @@ def test_an_engine_needs_valid_rules(rules: str) -> None:
 def test_a_validator_that_says_yes_to_everything_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cedarpy, "validate_policies", lambda *_: SimpleNamespace(validation_passed=True, errors=[]))
     with pytest.raises(RuntimeError, match="too little stack"):
+        Engine(GOOD, SCHEMA, {})
+
+
+@pytest.mark.parametrize(
+    ("passed", "errors"), [(False, []), (None, []), (1, []), (True, [SimpleNamespace(policy_id="policy0", error="x")])]
+)
+def test_a_validator_that_does_not_clearly_say_yes_refuses(monkeypatch: pytest.MonkeyPatch, passed: object, errors: list[object]) -> None:
+    monkeypatch.setattr(cedarpy, "validate_policies", lambda *_: SimpleNamespace(validation_passed=passed, errors=errors))
+    with pytest.raises(EngineError):
         Engine(GOOD, SCHEMA, {})
 
 

@@ -71,6 +71,14 @@ def test_depth_is_bounded_at_its_limit(name: str) -> None:
     scan(_rule(BOMBS[name](12) if name not in ("open only", "behind a comment") else "true"))
 
 
+@pytest.mark.parametrize(("opening", "closing"), ["()", "[]", "{}"])
+def test_brackets_at_the_limit(opening: str, closing: str) -> None:
+    room = limits.MAX_POLICY_NESTING - 1  # one is the condition's own
+    assert scan(_rule(opening * room + "1" + closing * room)).statements
+    with pytest.raises(FindingError, match="nested too deeply"):
+        scan(_rule(opening * (room + 1) + "1" + closing * (room + 1)))
+
+
 def test_sizes_at_the_limit() -> None:
     padding = limits.MAX_POLICY_BYTES - len(_rule("true"))
     assert scan(_rule("true") + b" " * padding).statements

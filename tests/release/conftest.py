@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,10 +94,15 @@ class World:
             self.policies[gpus] = Policy.from_files(policy_files(gpus, self.measurement))
         return self.policies[gpus]
 
-    def bundle(self, nonce: bytes, recipient: Recipient, *, gpus: int = 2, at: datetime = AT) -> Bundle:
-        """Evidence of a sound node for one session."""
+    def bundle(
+        self, nonce: bytes, recipient: Recipient, *, gpus: int = 2, at: datetime = AT, gpu: Mapping[str, Any] | None = None
+    ) -> Bundle:
+        """Evidence of a sound node for one session; ``gpu`` is what every GPU has different."""
         evidence, collateral = nvidia.simulate_node(
-            self.nvidia, [nvidia.SimulatedGpu(gpu=number) for number in range(gpus)], nonce=device_field(nonce, recipient), at=at
+            self.nvidia,
+            [nvidia.SimulatedGpu(gpu=number, **(gpu or {})) for number in range(gpus)],
+            nonce=device_field(nonce, recipient),
+            at=at,
         )
         kind = kind_named("nvidia-gpu")
         assert kind is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,26 @@ def test_every_type_changed(sample: Sample) -> None:
         other = strangers[number % 4]
         if other != value:
             refused(sample, put(sample.document, place, other))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [("contents", "decision"), ("contents", "decision", "policy"), ("contents", "decision", "devices"), ("contents", "policy"), ("entry",)],
+)
+def test_whole_parts_that_are_something_else(sample: Sample, place: Place) -> None:
+    for other in (None, [], "x", 7, True):
+        refused(sample, put(sample.document, place, other))
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_every_time_at_the_end_of_time(sample: Sample, time: str) -> None:
+    """Times that no sum with a tolerance can be made of."""
+    count = 0
+    for place, value in leaves(sample.document):
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[0-9:]+Z", value):
+            refused(sample, put(sample.document, place, time))
+            count += 1
+    assert count > 8
 
 
 def test_every_part_of_another_record(sample: Sample) -> None:

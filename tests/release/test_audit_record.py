@@ -273,6 +273,29 @@ def test_wrapped_to_somebody_else_and_the_bundle_says_so(forger) -> None:
     assert verdict(forger, forger.record(forged)) == {"binding", "decision", "result"}
 
 
+def test_the_decision_names_the_thief(forger) -> None:
+    """Token, wrapped key and decision agree on him; the evidence does not."""
+    contents = forger.contents()
+    thief = RecipientPrivateKey.generate(Kem.X25519).recipient
+    forged = forger.decided(
+        replace(contents, wrapped=replace(contents.wrapped, recipient=thief.thumbprint)),
+        lambda body: body.update(recipient=thief.thumbprint),
+        cnf={"jwk": thief.to_jwk()},
+    )
+    assert verdict(forger, forger.record(forged)) == {"recipient", "decision"}
+
+
+def test_released_although_reference_values_were_missing(forger) -> None:
+    """Authentic reports, and a check that nobody could do: the link of the reports says so, whatever was decided."""
+    contents = forger.contents()
+    private = contents.bundle.recipient
+    bundle = forger.make.world.bundle(contents.bundle.nonce, private, gpu={"manifests": False})
+    forged = forger.decided(replace(contents, bundle=bundle), lambda body: body.update(bundle=bundle.digest), bundle_digest=bundle.digest)
+    found = verdict(forger, forger.record(forged))
+    assert {"(report)", "decision"} <= found
+    assert not {"root", "binding", "recipient", "token", "entry"} & found
+
+
 @pytest.mark.parametrize("change", [{"recipient": "00" * 32}, {"token": "00" * 32}, {"key": "weights/model-b"}, {"version": 2}])
 def test_label_of_the_wrapped_key(forger, change: dict[str, Any]) -> None:
     contents = forger.contents()

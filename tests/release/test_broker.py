@@ -122,6 +122,17 @@ CASES: dict[str, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {
     "other trust store": ("release.evidence", lambda m, s: {"token": resigned(m, s.token, trust_digest="00" * 32)}),
     "other nonce": ("release.evidence", lambda m, s: {"token": resigned(m, s.token, eat_nonce="A" * 42 + "E")}),
     "other result": ("release.evidence", lambda m, s: {"materials": replace(s.materials, ear=s.token)}),
+    "decided long before": (
+        "release.decision",
+        lambda m, s: {
+            "token": resigned(m, s.token, **{name: int(AT.timestamp()) + more for name, more in (("iat", 61), ("nbf", 61), ("exp", 91))}),
+            "at": AT + timedelta(seconds=61),
+        },
+    ),
+    "decided afterwards": (
+        "release.decision",
+        lambda m, s: {"token": resigned(m, s.token, iat=int(AT.timestamp()) - 1, nbf=int(AT.timestamp()) - 1)},
+    ),
     "other decision": ("release.decision", lambda m, s: {"token": resigned(m, s.token, decision_digest="00" * 32)}),
 }
 
@@ -348,7 +359,12 @@ def test_a_record_that_somebody_changed_is_not_completed(make, broker, monkeypat
 def test_configuration_round_trip(make, broker) -> None:
     configuration = broker.configuration
     assert Configuration.from_bytes(configuration.to_bytes()) == configuration
-    for change in ({"format": "x"}, {"extra": 1}, {"issuer": {"name": "x"}}):
+    for change in (
+        {"format": "x"},
+        {"extra": 1},
+        {"issuer": {"name": "x"}},
+        {"issuer": json.loads(configuration.to_bytes())["issuer"] | {"more": 1}},
+    ):
         with pytest.raises(MalformedError):
             Configuration.from_bytes(json.dumps(json.loads(configuration.to_bytes()) | change).encode())
 

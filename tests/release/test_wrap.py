@@ -188,6 +188,7 @@ HYBRID = "ATTEST MLKEM768 X25519 PRIVATE KEY"
         f"-----BEGIN {HYBRID}-----\nAAAA\n-----END {HYBRID}-----\n".encode(),
         f"-----BEGIN {HYBRID}-----\n-----END {HYBRID}-----\n".encode(),
     ],
+    ids=["text", "other curve", "cut off", "short", "empty"],
 )
 def test_other_files(content: bytes, tmp_path: Path) -> None:
     create_secret(tmp_path / "recipient.pem", content)

@@ -92,16 +92,8 @@ def gather(evidence: Evidence, report: SnpReport, collateral: Collateral) -> Mat
     """
     stored = tuple(_stored(collateral))
     if "certificates" in evidence.parts:
-        blocks = pem_blocks(evidence.part("certificates"), _PEM, "certificates", most=3)
-        sent = tuple(_issuer(der) for der in blocks[1:])
-        roots = [candidate.name.startswith("ARK-") for candidate in sent]
-        FORM.require(
-            roots in ([], [False], [True], [False, True]),
-            where="certificates",
-            found=", then ".join(candidate.name or "a certificate without name" for candidate in sent),
-            expected="ASK or ASVK, then ARK, behind the leaf",
-        )
-        return Material(_endorsement(blocks[0]), "the evidence", (), sent, stored)
+        endorsement, sent = _sent(evidence.part("certificates"))
+        return Material(endorsement, "the evidence", (), sent, stored)
     for candidate in stored:
         if candidate.name in _LEAVES:
             endorsement = read(candidate.certificate)
@@ -171,10 +163,22 @@ def _stored(collateral: Collateral) -> Iterator[Candidate]:
             yield Candidate(name, certificate, digest)
 
 
-# A node sends the same leaf with every report, and all nodes the same few issuers. Only parsing is remembered, by the exact bytes.
+# A node sends the same certificates with every report, and all bundles have the same few issuers. Only parsing is remembered, by the
+# exact bytes.
 @lru_cache(maxsize=256)
-def _endorsement(der: bytes) -> Endorsement:
-    return read(load_amd_leaf(der))
+def _sent(pem: bytes) -> tuple[Endorsement, tuple[Candidate, ...]]:
+    """The endorsement and the issuers of a certificates part."""
+    first, *rest = pem_blocks(pem, _PEM, "certificates", most=3)
+    endorsement = read(load_amd_leaf(first))
+    issuing = [load_certificate(der, "issuer certificate") for der in rest]
+    sent = tuple(Candidate(common_name(certificate.subject), certificate) for certificate in issuing)
+    FORM.require(
+        [candidate.name.startswith("ARK-") for candidate in sent] in ([], [False], [True], [False, True]),
+        where="certificates",
+        found=", then ".join(candidate.name or "a certificate without name" for candidate in sent),
+        expected="ASK or ASVK, then ARK, behind the leaf",
+    )
+    return endorsement, sent
 
 
 @lru_cache(maxsize=32)
@@ -186,12 +190,6 @@ def _certificates(pem: bytes) -> tuple[tuple[str, x509.Certificate], ...]:
         # Only an AMD leaf may have serial number 0.
         found.append((name, leaf if name in _LEAVES else load_certificate(der, f"collateral certificate {name}")))
     return tuple(found)
-
-
-@lru_cache(maxsize=64)
-def _issuer(der: bytes) -> Candidate:
-    certificate = load_certificate(der, "issuer certificate")
-    return Candidate(common_name(certificate.subject), certificate)
 
 
 @lru_cache(maxsize=32)

@@ -106,13 +106,13 @@ def verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at:
     5. signature over the received bytes  6. chip  7. TCB  8. order of TCB versions  9. revocation
     """
     try:
-        return _verify(evidence, trust=trust, collateral=collateral, at=at)
+        with Checklist(evidence.label, CHECKS) as checklist:
+            return _verify(evidence, checklist, trust=trust, collateral=collateral, at=at)
     except AttestError as error:
         raise error.about(evidence.label) from None
 
 
-def _verify(evidence: Evidence, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
-    checklist = Checklist(evidence.label, CHECKS)
+def _verify(evidence: Evidence, checklist: Checklist, *, trust: TrustStore, collateral: Collateral, at: datetime) -> Verified[SnpClaims]:
     data = evidence.part("report")
     report = parse(data)  # (1)
     for check in REPORT_CHECKS:

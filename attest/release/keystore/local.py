@@ -147,15 +147,15 @@ class LocalKeystore:
         """
         with self._read() as database:
             row = _row(database, key.name, key.version)
-        plain = bytearray(DATA_KEY_BYTES)
-        try:
-            self._open(row, plain)
-            current = _info(row)
-            KEY_DISABLED.require(current.state is KeyState.ENABLED, found=current.state, expected=KeyState.ENABLED, where=key.name)
-            KEY_VERSION.require(current == key, found="a key that was changed a moment ago", expected="the key that was checked")
-            return seal(plain, recipient, info=info)
-        finally:
-            _wipe(plain)
+            plain = bytearray(DATA_KEY_BYTES)
+            try:
+                self._open(row, plain)
+                current = _info(row)
+                KEY_DISABLED.require(current.state is KeyState.ENABLED, found=current.state, expected=KeyState.ENABLED, where=key.name)
+                KEY_VERSION.require(current == key, found="a key that was changed a moment ago", expected="the key that was checked")
+                return seal(plain, recipient, info=info)
+            finally:
+                _wipe(plain)
 
     # -- storage ------------------------------------------------------------------------------------------------------
 

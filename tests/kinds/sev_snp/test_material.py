@@ -144,6 +144,15 @@ def test_masked_chip_is_accepted_and_said(made: Made, milan: SimulatedAmd, verif
     assert "masks its chip" in next(r.detail for r in result.checks if r.check.id == "sev-snp.chip")
 
 
+def test_masked_chip_still_needs_an_identity_of_its_line(made: Made, milan: SimulatedAmd, verify: Verify) -> None:
+    guest = made(device_id="")
+    short = tuple((arcs, bytes(range(8)) if arcs == "4" else value) for arcs, value in guest.leaf.extensions)
+    guest.leaf = dataclasses.replace(guest.leaf, extensions=short)
+    with pytest.raises(NotAuthenticError) as caught:
+        verify(milan, guest.evidence(), guest.collateral())
+    assert caught.value.code == "sev-snp.chip"
+
+
 def test_hwid_in_an_octet_string(made: Made, milan: SimulatedAmd, verify: Verify) -> None:
     """Some certificates wrap it; the length tells, so an identity that begins like a DER header is still read as it is."""
     chip = "0440" + "11" * 62

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,16 @@ def test_every_flipped_bit_of_the_endorsement_is_refused(azure: Bundle) -> None:
     accepted = [where for where, data in flips(pem, every_bit=False) if _code(azure, "certificates", data) == ""]
     # A line break more or less between PEM blocks says nothing.
     assert accepted in ([], [f"byte 0x{len(pem) - 1:04x} bit {(len(pem) - 1) % 8}"])
+
+
+def test_every_bit_of_the_endorsement_itself(azure: Bundle) -> None:
+    """In DER, where a flip in a name or a length reaches the certificate reader; its warnings are refusals too."""
+    der = PEM_cert_to_DER_cert(azure.evidence[0].part("certificates").decode())
+    names = [(where, data) for where, data in flips(der[:400], every_bit=True)]
+    changed = [(where, data + der[400:]) for where, data in names] + list(flips(der, every_bit=False))
+    codes = {where: _code(azure, "certificates", DER_cert_to_PEM_cert(data).encode()) for where, data in changed}
+    assert [where for where, code in codes.items() if not code] == []
+    assert {code.split(".")[0] for code in codes.values()} == {"pki", "sev-snp"}
 
 
 def test_every_other_length_is_refused(azure: Bundle, real: bytes) -> None:
