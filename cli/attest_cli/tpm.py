@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 FORMAT: Final = "attest-tpm-endorsement/1"
-BOOT_PCRS: Final = "sha256:0,2,4,7"
+BOOT_PCRS: Final = "sha256:0,2,4,7,9,12"
 QUOTED_PCRS: Final = "sha256:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14"
 _SECRET_LIMIT: Final = 64
 
