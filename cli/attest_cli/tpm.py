@@ -49,7 +49,7 @@ def prepare(
     """On the machine: make the attestation key, and write what enrolment needs.
 
     Examples:
-      attest tpm prepare --out lab/request.json
+      attest tpm prepare --out lab/tpm.json
     """
     from attest.node.tpm import Tpm
 
@@ -75,8 +75,8 @@ def challenge(
     """At the operator: seal a secret that only this TPM, holding this very attestation key, can open.
 
     Examples:
-      attest tpm challenge lab/request.json --out lab/credential \\
-        --secret lab/secret
+      attest tpm challenge lab/tpm.json --out lab/tpm-cred \\
+        --secret lab/tpm-secret
     """
     from attest.keyfile import create_secret
     from attest.node.enrolment import challenge as challenge_for
@@ -97,7 +97,7 @@ def activate(
     """On the machine: open the credential inside the TPM.
 
     Examples:
-      attest tpm activate lab/credential --out lab/answer
+      attest tpm activate lab/tpm-cred --out lab/tpm-answer
     """
     from attest.node.tpm import Tpm
 
@@ -129,8 +129,8 @@ def enrol(
     Without --ca you vouch yourself for the machine that you enrol: nothing else shows that a TPM, and not a program, answered.
 
     Examples:
-      attest tpm enrol lab/request.json lab/answer --secret lab/secret \\
-        --label node-1 --ca lab/tpm-ca.pem --software --trust lab/tpm.json
+      attest tpm enrol lab/tpm.json lab/tpm-answer --secret lab/tpm-secret \\
+        --label node-1 --ca lab/tpm-ca.pem --software --trust lab/tpms.json
     """
     from attest import limits
     from attest.crypto import spki_sha256

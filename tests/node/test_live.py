@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +14,7 @@ import attest.node.tpm
 from attest.bundle import Bundle
 from attest.policy.shipped import shipped_policy
 from attest.release.suites import oaep_label, seal
+from attest.trust import TrustStore
 from attest_cli.main import run
 from tests.kinds.tpm.software import Ev, boot_events, log_of, pcrs_of
 from tests.swtpm import SoftwareTpm
@@ -121,15 +122,28 @@ def test_refusals_of_enrolment(say: Say, machine: tuple[Path, SoftwareTpm]) -> N
     say("tpm challenge request.json --out credential2 --secret secret2")
     say("tpm activate credential2 --out answer2")
     # the answer to another challenge
-    assert "enrol.activation" in say("tpm enrol request.json answer --secret secret2 --label x --trust t2.json --software --debug # 2") or True
-    # a credential for another key: the TPM refuses
+    said = say("tpm enrol request.json answer --secret secret2 --label x --trust t2.json --software # 5")
+    assert "only this TPM with this key" in said
+    assert not (folder / "t2.json").exists()
+    # a key that is none for attestation
     other = dict(enrolled, ak=enrolled["ek"])
     (folder / "other.json").write_text(json.dumps(other))
     say("tpm challenge other.json --out credential3 --secret secret3 # 4")
-    # an endorsement certificate of another key, or of another maker
-    (folder / "root.pem").write_bytes(b"".join(tpm.authorities.partition(b"-----BEGIN CERTIFICATE-----\n")[1:]))
-    say("tpm enrol request.json answer2 --secret secret2 --label x --ca root.pem --software --trust t3.json")
-    say("tpm enrol request.json answer2 --secret secret2 --label y --ca root.pem --software --trust t3.json # 3")
+    # a credential for another attestation key: the TPM refuses to open it
+    ak = bytearray(base64.b64decode(enrolled["ak"]))
+    ak[-1] ^= 2
+    (folder / "stranger.json").write_text(json.dumps(dict(enrolled, ak=base64.b64encode(ak).decode())))
+    say("tpm challenge stranger.json --out credential4 --secret secret4")
+    assert "tpm2_activatecredential" in say("tpm activate credential4 --out answer4 # 6")
+    # no chain to the authority that is named
+    (folder / "root.pem").write_bytes(b"-----BEGIN" + tpm.authorities.split(b"-----BEGIN")[2])
+    say("tpm enrol request.json answer2 --secret secret2 --label x --ca root.pem --software --trust t3.json # 4")
+    # without authorities it is the operator's own word, and once only
+    assert "your own word" in say("tpm enrol request.json answer2 --secret secret2 --label x --software --trust t3.json # 0")
+    say("tpm enrol request.json answer2 --secret secret2 --label y --software --trust t3.json # 3")
+    # never beside the vendors' roots
+    (folder / "vendors.json").write_bytes(TrustStore.production().to_json())
+    say("tpm enrol request.json answer2 --secret secret2 --label x --software --trust vendors.json # 2")
 
 
 def test_ecc_attestation_key(say: Say) -> None:
@@ -138,9 +152,10 @@ def test_ecc_attestation_key(say: Say) -> None:
     say("tpm activate credential-ecc --out answer-ecc")
     say("tpm enrol request-ecc.json answer-ecc --secret secret-ecc --label node-ecc --ca ca.pem --software --trust trust-ecc.json")
     say("tpm recipient --out key-ecc")
-    for selection in ("sha256:0,1,2,4,7,9,12", "sha384:0,7+sha256:0,2,4,7,9,12"):
-        name = hashlib.sha256(selection.encode()).hexdigest()[:8]
-        say(f"tpm quote --nonce {'22' * 32} --recipient key-ecc --out node-{name} --pcrs {selection} # 2" if "+" in selection else
-            f"tpm quote --nonce {'22' * 32} --recipient key-ecc --out node-{name} --pcrs {selection}")  # fmt: skip
-    name = hashlib.sha256(b"sha256:0,1,2,4,7,9,12").hexdigest()[:8]
-    assert "not authentic" not in say(f"verify node-{name} --trust trust-ecc.json --test-only # 5").lower()
+    nonce = "22" * 32
+    say(f"tpm quote --nonce {nonce} --recipient key-ecc --out node-ecc --pcrs sha256:0,1,2,4,7,9,12")
+    assert "AUTHENTIC" in say("verify node-ecc --trust trust-ecc.json --test-only # 6")
+    say(f"tpm quote --nonce {nonce} --recipient key-ecc --out node-two --pcrs sha384:0,7+sha256:0 # 2")
+    say(f"tpm quote --nonce {nonce} --recipient key-ecc --out node-ecc # 2")
+    say(f"tpm quote --nonce {nonce} --recipient key-ecc --out node-few --pcrs sha256:0,1")
+    assert "tpm.recipient-policy" in say("verify node-few --trust trust-ecc.json --test-only --json # 4")
