@@ -86,7 +86,8 @@ def parse_pcrs(data: bytes) -> PcrList:
             size = reader.uint(2, "size of digest")
             PCR_FORM.require(size <= _SLOT, where=where, found=f"{size} bytes", expected=f"at most {_SLOT}")
             value = reader.bytes(size, "digest")
-            reader.bytes(_SLOT - size, "rest of the slot")
+            reader.zero(_SLOT - size, "rest of the slot")
+            PCR_FORM.require(slot < used or not size, where=where, found="a value that is not counted", expected=f"{used} values")
             if slot < used:
                 values.append(value)
     reader.end()
