@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT))
 import attest.node.tpm  # noqa: E402
 from attest.binding import Binding, boot_field  # noqa: E402
 from attest.bundle import Bundle, BundleOrigin  # noqa: E402
+from attest.crypto import spki_sha256  # noqa: E402
 from attest.evidence import Collateral, Evidence  # noqa: E402
 from attest.kinds.tpm.public import parse_public  # noqa: E402
 from attest.node.enrolment import challenge, enrol, verify_endorsement  # noqa: E402
 from attest.node.tpm import Tpm  # noqa: E402
 from attest.pki import Anchor, load_certificates  # noqa: E402
-from attest.crypto import spki_sha256  # noqa: E402
 from attest.recipient import Recipient  # noqa: E402
 from attest.trust import Enrolment, Origin, TrustStore  # noqa: E402
 from tests.kinds.tpm.software import Ev, boot_events, log_of  # noqa: E402

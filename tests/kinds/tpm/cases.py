@@ -73,7 +73,7 @@ def swtpm(
             "pcrs": (own / f"{pcrs or quote}.pcrs").read_bytes(),
         }
         if recipient:
-            name, kind = recipient.split(".")
+            name = recipient.split(".")[0]
             parts["recipient"] = (own / f"{name}.pub").read_bytes()
             parts["certification"] = (own / f"{recipient}.attest").read_bytes()
             parts["certification-signature"] = (own / f"{recipient}.sig").read_bytes()
@@ -127,7 +127,7 @@ SWTPM = (
 # -- other people's recordings --------------------------------------------------------------------------------------------
 
 
-def azure_trusted_launch(certificates: bool) -> Callable[[Path], dict[str, bytes]]:
+def azure_trusted_launch(*, certificates: bool) -> Callable[[Path], dict[str, bytes]]:
     def make(folder: Path) -> dict[str, bytes]:
         own = folder / "quotes/azure-tl-2026"
         ak = from_spki((own / "ak.pub").read_bytes())
@@ -296,9 +296,16 @@ def gce(name: str, bank: int) -> Callable[[Path], dict[str, bytes]]:
 JULY = datetime(2026, 9, 1, tzinfo=UTC)
 NONCE_V2 = "982f5c6e"
 OTHERS = (
-    Case("Azure trusted launch", azure_trusted_launch(False), {"code": "", "pcr_bank": "sha256"}),
-    Case("Azure certificate of another key", azure_trusted_launch(True), {"code": "tpm.ak-certificate"}, enrolled=False, at=JULY),
-    Case("Azure certificate, expired", azure_trusted_launch(True), {"code": "pki.chain.expired"}, at=datetime(2027, 4, 25, tzinfo=UTC)),
+    Case("Azure trusted launch", azure_trusted_launch(certificates=False), {"code": "", "pcr_bank": "sha256"}),
+    Case(
+        "Azure certificate of another key", azure_trusted_launch(certificates=True), {"code": "tpm.ak-certificate"}, enrolled=False, at=JULY
+    ),
+    Case(
+        "Azure certificate, expired",
+        azure_trusted_launch(certificates=True),
+        {"code": "pki.chain.expired"},
+        at=datetime(2027, 4, 25, tzinfo=UTC),
+    ),
     Case("keylime", keylime, {"code": "", "freshness": "db1db298db6d60e6385b7231743e9c3056a18003"}),
     Case("rust-keylime", rust_keylime, {"code": "tpm.signature-hash"}),
     Case("trustee", trustee_tpm, {"code": ""}),

@@ -1,4 +1,4 @@
-"""A TPM of a few lines: keys in Python that sign structures which a test can spoil first. What it makes is never trusted by more than a test."""
+"""A TPM of a few lines: keys in Python that sign structures which a test can spoil first. Only tests trust what it makes."""
 
 from __future__ import annotations
 

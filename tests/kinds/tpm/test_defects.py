@@ -5,20 +5,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from attest.checks import Status
+from attest.crypto import spki_sha256
 from attest.errors import AttestError
 from attest.evidence import Collateral, Debug, Revocation, Verified
 from attest.kinds.tpm import TPM
 from attest.kinds.tpm.claims import TpmClaims
 from attest.kinds.tpm.firmware import SecureBoot
-from attest.kinds.tpm.identity import Hierarchy
+from attest.kinds.tpm.identity import Hierarchy, KeyTrust
 from attest.kinds.tpm.report import Selection
+from attest.pki import Anchor
 from attest.recipient import Kem
-from attest.trust import Origin, TrustStore
+from attest.trust import Origin, Role, TrustStore
 from tests.kinds.tpm.software import (
     DATABASE,
     ZERO,
@@ -460,7 +467,7 @@ def test_blank_pcrs() -> None:
 
 def test_every_check_that_can_fail_has_a_defect() -> None:
     tested = {code for code, _ in (REFUSED | LOGS).values()}
-    elsewhere = {"tpm.ak-certificate", "tpm.revocation", "tpm.ima-form", "tpm.ima-template-hash", "tpm.ima-replay"}
+    elsewhere = {"tpm.ak-certificate", "tpm.revocation", "tpm.ima-form", "tpm.ima-template-hash", "tpm.ima-replay"}  # test_corpus, test_ima
     assert {check.id for check in TPM.checks if not check.limitation} - tested == elsewhere
 
 
@@ -491,3 +498,58 @@ def test_pcrs_of_the_software_tpm_are_those_of_replay() -> None:
 
 def test_qualified_name_is_a_chain() -> None:
     assert qualified(ak().name)[:2] == u16(A.SHA256)
+
+
+# -- attestation keys with a certificate ----------------------------------------------------------------------------------
+
+
+def certified(*, key: rsa.RSAPrivateKey, days: int = 1) -> tuple[bytes, Anchor]:
+    """PEM of a certificate for ``key`` and of its root, and the root's pin."""
+    root = ec_key(4, 7)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "virtual TPMs")])
+
+    def sign(subject: x509.Name, public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, ca: bool) -> x509.Certificate:
+        usage = x509.KeyUsage(not ca, False, False, False, False, ca, False, False, False)  # noqa: FBT003
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(name).public_key(public).serial_number(5)
+        builder = builder.not_valid_before(AT - timedelta(days=days)).not_valid_after(AT + timedelta(days=days))
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True).add_extension(usage, critical=True)
+        return builder.sign(root, hashes.SHA384())
+
+    leaf = sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ak")]), key.public_key(), ca=False)
+    chain = [leaf, sign(name, root.public_key(), ca=True)]
+    return b"".join(item.public_bytes(Encoding.PEM) for item in chain), Anchor("virtual TPMs", spki_sha256(root.public_key()))
+
+
+def test_certified_key_is_authentic_and_its_revocation_unknown() -> None:
+    pem, anchor = certified(key=rsa_key())
+    trust = TrustStore.of("test", Origin.SIMULATED, ((Role.TPM_AK, anchor),))
+    result = TPM.verify(quoted(parts={"ak-certificates": pem}).evidence(), trust=trust, collateral=Collateral(), at=AT)
+    assert isinstance(result.claims, TpmClaims)
+    assert (result.claims.key_trust, result.claims.certified_by) == (KeyTrust.CERTIFIED, "virtual TPMs")
+    assert (result.claims.revocation, result.claims.reset_count) == (Revocation.UNKNOWN, "")
+    assert [check.check.id for check in result.checks if check.reason is not None] == ["tpm.revocation"]
+    assert result.valid_until == AT + timedelta(days=1)
+    assert len(result.chain) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "pinned", "enrolled", "code"),
+    [
+        (0, True, False, ""),
+        (9, True, True, "tpm.ak-certificate"),
+        (0, False, True, "pki.chain.anchor"),
+        (0, False, False, "pki.chain.anchor"),
+    ],
+)
+def test_a_certificate_that_is_sent_must_be_good(number: int, pinned: bool, enrolled: bool, code: str) -> None:
+    """Even when an enrolment would be enough: what is in the evidence is never passed over."""
+    pem, anchor = certified(key=rsa_key(number=number) if number else rsa_key())
+    session = quoted(parts={"ak-certificates": pem})
+    anchors = ((Role.TPM_AK, anchor),) if pinned else ()
+    trust = TrustStore.of("test", Origin.SIMULATED, anchors, session.trust().enrolments if enrolled else ())
+    try:
+        TPM.verify(session.evidence(), trust=trust, collateral=Collateral(), at=AT)
+        found = ""
+    except AttestError as error:
+        found = error.code
+    assert found == code
