@@ -27,6 +27,8 @@ from attest.wire import Fields, Json, base64_bytes, bounded, canonical_json, for
 
 FORMAT: Final = "attest-bundle/1"
 MANIFEST: Final = "bundle.json"
+WORKLOAD: Final = "workload"
+"""Name of the session as a whole in results; no device may have it as its label."""
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 _TEXT_SUFFIXES: Final = (".pem", ".xml", ".json")
@@ -156,8 +158,9 @@ def _check_shape(nonce: bytes | None, evidence: tuple[Evidence, ...], collateral
         raise MalformedError.at("bundle.devices", "wrong number of devices", found=str(len(evidence)), expected=f"1..{limits.MAX_DEVICES}")
     labels = [item.label for item in evidence]
     for label in labels:
-        if not _LABEL.match(label):
-            raise MalformedError.at("bundle.label", "device label is not usable", found=repr(label), expected="a-z, 0-9 and -, at most 32")
+        if not _LABEL.match(label) or label == WORKLOAD:
+            expected = f"a-z, 0-9 and -, at most 32, and not {WORKLOAD}"
+            raise MalformedError.at("bundle.label", "device label is not usable", found=repr(label), expected=expected)
         if labels.count(label) > 1:
             raise MalformedError.at("bundle.label", "two devices have the same label", found=label, expected="unique labels")
     names = [(item.type, item.name) for item in collateral.items]

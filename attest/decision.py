@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from attest.appraisal import Appraisal
+from attest.bundle import WORKLOAD
 from attest.crypto import sha256
 from attest.errors import Outcome, Reason, worst
 from attest.wire import Json, canonical_json, format_time
@@ -21,10 +22,6 @@ class Action(StrEnum):
 
     ACCEPT = "accept"  # about each device
     RELEASE = "release"  # about the workload as a whole
-
-
-WORKLOAD: Final = "workload"
-"""Subject name of the release request."""
 
 
 @dataclass(frozen=True, slots=True)

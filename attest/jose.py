@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt import PyJWS
@@ -71,7 +72,7 @@ class IssuerKey:
         """Read the PEM form. Raises MalformedError."""
         try:
             key = serialization.load_pem_public_key(data)
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             _bad_key(str(error))
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
             _bad_key(type(key).__name__)
@@ -114,7 +115,7 @@ class IssuerPrivateKey:
         data = read_secret(path, limit=limits.MAX_PEM_BYTES)
         try:
             key = serialization.load_pem_private_key(bytes(data), None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             _bad_key("no PKCS#8 PEM key")  # the library's own words may quote the content
         finally:
             data[:] = bytes(len(data))

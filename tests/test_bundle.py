@@ -87,6 +87,7 @@ def test_digest_covers_every_member(change: dict[str, object]) -> None:
         ({"evidence": make().evidence[:1] * 2}, "bundle.label"),
         ({"evidence": (Evidence.of("sev-snp", "../cpu", {"report": b"x"}),)}, "bundle.label"),
         ({"evidence": (Evidence.of("sev-snp", "CPU", {"report": b"x"}),)}, "bundle.label"),
+        ({"evidence": (Evidence.of("sev-snp", "workload", {"report": b"x"}),)}, "bundle.label"),
         ({"evidence": tuple(Evidence.of("sev-snp", f"d{n}", {"report": b"x"}) for n in range(65))}, "bundle.devices"),
         ({"collateral": Collateral((CollateralItem(CollateralType.RIM, "../x", b"<a/>", AT),))}, "bundle.collateral"),
         ({"collateral": Collateral((CollateralItem(CollateralType.RIM, "x", b"<a/>", AT),) * 2)}, "bundle.collateral"),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -233,8 +233,9 @@ def test_private_key_file(tmp_path: Path) -> None:
         b"not a key",
         KEY.public.to_pem(),
         ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
-    ids=["text", "public key", "other curve"],
+    ids=["text", "public key", "other curve", "other kind"],
 )
 def test_other_private_key_files(tmp_path: Path, content: bytes) -> None:
     create_secret(tmp_path / "issuer.pem", content)
@@ -243,7 +244,22 @@ def test_other_private_key_files(tmp_path: Path, content: bytes) -> None:
     assert error.value.code == "jose.key"
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN X-----"])
+def public_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        b"-----BEGIN X-----",
+        public_pem(ec.generate_private_key(ec.SECP256R1())),
+        public_pem(ed25519.Ed25519PrivateKey.generate()),
+        b"-----BEGIN PUBLIC KEY-----\nMAswBQYDKgMEAwIAAQ==\n-----END PUBLIC KEY-----\n",  # algorithm 1.2.3.4
+    ],
+    ids=["empty", "text", "cut off", "other curve", "other kind", "unknown algorithm"],
+)
 def test_other_public_key_files(content: bytes) -> None:
     with pytest.raises(MalformedError):
         IssuerKey.from_pem(content)

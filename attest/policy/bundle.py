@@ -11,7 +11,8 @@ from typing import Final
 
 from attest import limits
 from attest.appraisal import Appraisal, WorkloadClaims
-from attest.decision import WORKLOAD, Action, Answer, PolicyIdentity
+from attest.bundle import WORKLOAD
+from attest.decision import Action, Answer, PolicyIdentity
 from attest.errors import MalformedError, Reason, UsageError
 from attest.kinds import KINDS
 from attest.policy.check import FILES, Sound, examine

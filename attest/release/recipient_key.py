@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey, generate_private_key
@@ -77,7 +77,7 @@ class RecipientPrivateKey:
         data = read_secret(path, limit=limits.MAX_PEM_BYTES)
         try:
             return cls(_parse(bytes(data)))
-        except (AttestError, ValueError, TypeError):
+        except (AttestError, ValueError, TypeError, UnsupportedAlgorithm):
             # Neither the content nor the library's words about it: both may hold key material.
             raise RECIPIENT_FILE.failure(found="another content", expected="a PEM private key", where=str(path)) from None
         finally:

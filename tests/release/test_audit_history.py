@@ -172,6 +172,12 @@ def test_an_entry_of_another_kind(audit, busy, entry: bytes) -> None:
     assert report.exit_code == 3
 
 
+def test_an_entry_of_a_later_format(audit, busy) -> None:
+    """It reads like ours, and may mean something else."""
+    busy.ledger.append(canonical_json(json.loads(busy.ledger.entry(0)) | {"format": "attest-release-entry/2"}))
+    assert codes(audit(busy)) == [("entry 3", "audit.entry-known")]
+
+
 def test_a_damaged_log(audit, busy) -> None:
     tile = next((busy.ledger.public / "tile" / "entries").rglob("3"))
     tile.write_bytes(tile.read_bytes().replace(b"weights/model-b", b"weights/model-c"))

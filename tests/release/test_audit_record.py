@@ -14,6 +14,8 @@ import pytest
 import attest.policy.bundle
 from attest.audit import AuditReport, LinkStatus, audit_record
 from attest.audit.checks import LINKS
+from attest.binding import Binding
+from attest.bundle import Bundle
 from attest.errors import MalformedError, Outcome
 from attest.jose import IssuerPrivateKey
 from attest.ledger.store import Ledger
@@ -249,8 +251,6 @@ def test_wrapped_to_somebody_else(forger) -> None:
 
 def test_wrapped_to_somebody_else_and_the_bundle_says_so(forger) -> None:
     """The bundle's recipient is rewritten too: then the reports do not bind it."""
-    from attest.bundle import Bundle
-
     contents = forger.contents()
     thief = RecipientPrivateKey.generate(Kem.X25519).recipient
     old = contents.bundle
@@ -283,6 +283,21 @@ def test_the_decision_names_the_thief(forger) -> None:
         cnf={"jwk": thief.to_jwk()},
     )
     assert verdict(forger, forger.record(forged)) == {"recipient", "decision"}
+
+
+@pytest.mark.parametrize("change", [{"recipient": None}, {"nonce": None}, {"binding": Binding.RAW_NONCE}])
+def test_a_bundle_that_binds_nothing(forger, change: dict[str, Any]) -> None:
+    contents = forger.contents()
+    members = ("nonce", "recipient", "binding", "evidence", "collateral", "recorded_at", "origin", "note")
+    bundle = Bundle.of(**({name: getattr(contents.bundle, name) for name in members} | change))
+    forged = forger.decided(replace(contents, bundle=bundle), lambda body: body.update(bundle=bundle.digest), bundle_digest=bundle.digest)
+    assert {"binding", "decision"} <= verdict(forger, forger.record(forged))
+
+
+def test_another_engine_excuses_no_other_decision(forger, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = forger.record(forger.decided(forger.contents(), lambda body: body["answers"].pop()))
+    monkeypatch.setattr(attest.policy.bundle, "engine_name", lambda: "cedar 99.0")
+    assert "decision" in verdict(forger, record)
 
 
 def test_released_although_reference_values_were_missing(forger) -> None:

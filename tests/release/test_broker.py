@@ -25,6 +25,7 @@ from attest.release.broker import Broker, Configuration, Materials
 from attest.release.checks import RELEASE_CHECKS
 from attest.release.keystore.key import KeyState
 from attest.release.recipient_key import RecipientPrivateKey
+from attest.release.state import BrokerState
 from attest.release.token import TYPE
 from attest.release.wrap import unwrap
 from attest.verifier import judge
@@ -403,3 +404,48 @@ def test_no_secret_leaves_the_keystore(make, session, caplog: pytest.LogCaptureF
 def test_every_check_has_its_test() -> None:
     texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [check.id for check in RELEASE_CHECKS if f'"{check.id}"' not in texts] == []
+
+
+def test_a_nonce_can_be_asked_about_without_spending_it(make) -> None:
+    broker = make.broker(keys=(KEY, OTHER_KEY))
+    session = make.session(broker)
+    for _ in range(2):
+        broker.expect(session.nonce, KEY, at=AT)
+    for nonce, key, at, code in (
+        (bytes(range(32)), KEY, AT, "release.nonce-unknown"),
+        (session.nonce, OTHER_KEY, AT, "release.nonce-key"),
+        (session.nonce, KEY, AT + limits.CHALLENGE_LIFE, "release.nonce-expired"),
+    ):
+        assert code_of(lambda nonce=nonce, key=key, at=at: broker.expect(nonce, key, at=at)) == code
+    session.release()
+    assert code_of(lambda: broker.expect(session.nonce, KEY, at=AT)) == "release.nonce-used"
+
+
+def test_beaten_by_another_caller_between_look_and_reservation(session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.release()
+    use, seen = BrokerState.use, []
+    monkeypatch.setattr(BrokerState, "use", lambda self, jti: use(self, jti) if seen or seen.append(jti) else None)
+    assert code_of(session.release) == "release.token-used"
+    assert session.broker.ledger.size == 1
+
+
+def test_beaten_by_another_caller_before_the_claim(session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else completed the release: he has the ciphertext, and this caller has not."""
+    finish = BrokerState.finish
+
+    def beaten(self: BrokerState, jti: str, *, entry: str) -> bool:
+        assert finish(self, jti, entry=entry)
+        return finish(self, jti, entry=entry)
+
+    monkeypatch.setattr(BrokerState, "finish", beaten)
+    assert code_of(session.release) == "release.token-used"
+    assert session.broker.ledger.size == 1
+
+
+def test_a_ledger_that_is_damaged_before_the_completion(make, session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Broker, "_claim", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session.release()
+    monkeypatch.undo()
+    (make.folder / "broker" / "ledger" / "public" / "checkpoint").unlink()
+    assert code_of(session.release) == "release.ledger"
