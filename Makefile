@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check corpus flips bench docs-check lock clean setup
+.PHONY: help demo test check corpus flips bench docs-check tpm-fixtures lock clean setup
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,6 +44,9 @@ flips: $(STAMP)  ## every bit flip, truncation and extension of the accepted fix
 
 bench: $(STAMP)  ## time of verification, decision and the whole command beside the bare signature checks
 	$(BIN)/python -m pytest -q -p no:xdist tests/bench --benchmark-enable
+
+tpm-fixtures: $(STAMP)  ## record fixtures/tpm anew on a software TPM (needs swtpm, swtpm-tools, tpm2-tools)
+	$(BIN)/python tests/record_tpm_fixtures.py
 
 docs-check: $(STAMP)  ## every command block of the docs, held to its stated exit code
 	$(BIN)/python tests/documents.py docs/tutorial.md docs/policies.md docs/audit.md

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from attest import limits
-from attest.binding import Binding, device_field, workload_field
+from attest.binding import Binding, boot_field, device_field, workload_field
 from attest.bundle import Bundle
 from attest.checks import Check, Checklist, CheckResult, Status
 from attest.crypto import same
@@ -38,6 +38,13 @@ CPU_TEE: Final = Check(
     "RFC 9334 section 3.3 (composite device)",
     Outcome.REFUSED,
     "add the report of the confidential VM: without it nothing shows that the recipient key lives inside a TEE",
+)
+RESIDENT: Final = Check(
+    "floor.resident",
+    "recipient key inside the hardware",
+    "TPM 2.0 Library part 3, TPM2_Certify",
+    Outcome.REFUSED,
+    "without a CPU TEE the recipient key must be one that the TPM certifies and never gives out: attest tpm quote",
 )
 DISTINCT: Final = Check(
     "floor.distinct-devices", "distinct devices", _OURS, Outcome.REFUSED, "remove the repeated evidence and collect from the missing device"
@@ -86,7 +93,7 @@ COMPLETE: Final = Check("floor.complete", "every check of every device done", _O
 ATTACHED: Final = Check("floor.attached", "GPU physically attached to this guest", "no evidence can show it before TDISP", limitation=True)
 
 FLOOR: Final = (
-    TOPOLOGY, CPU_TEE, DISTINCT, NONCE, NONCE_ISSUED, RECIPIENT, BOUND, FRESH, REVOCATION, DEBUG, GENUINE, COMPLETE, ATTACHED,
+    TOPOLOGY, CPU_TEE, DISTINCT, NONCE, NONCE_ISSUED, RECIPIENT, RESIDENT, BOUND, FRESH, REVOCATION, DEBUG, GENUINE, COMPLETE, ATTACHED,
 )  # fmt: skip
 
 
@@ -96,6 +103,7 @@ class RecipientAlgorithm(ClaimEnum):
     X25519 = "x25519"
     P384 = "p384"
     MLKEM768_X25519 = "mlkem768_x25519"
+    RSA2048_OAEP = "rsa2048_oaep"
     NONE = "none"
 
 
@@ -106,6 +114,7 @@ class WorkloadClaims(ClaimSet):
     device_count: Annotated[int, ClaimInfo("Devices that were verified", where="bundle")]
     gpu_count: Annotated[int, ClaimInfo("Accelerators among them", where="bundle")]
     cpu_count: Annotated[int, ClaimInfo("CPU TEEs among them", where="bundle")]
+    tpm_count: Annotated[int, ClaimInfo("TPMs among them", where="bundle")]
     evidence_age: Annotated[
         int, ClaimInfo("Seconds between recording and judging; -1 when dated in the future or not at all", where="bundle recorded_at")
     ]
@@ -234,6 +243,7 @@ class _Floor:
             (DISTINCT, self._distinct(), f"{len(self.devices)} devices"),
             (NONCE, self._nonce(), ""),
             (RECIPIENT, self._recipient(), self.bundle.recipient.thumbprint if self.bundle.recipient else ""),
+            (RESIDENT, self._resident(), self._home()),
             (BOUND, iter(self.unbound), self.bundle.binding.value),
             (FRESH, self._fresh(), f"recorded at {format_time(recorded)}" if (recorded := self.bundle.recorded_at) else ""),
             (REVOCATION, self._revocation(), ""),
@@ -267,10 +277,27 @@ class _Floor:
             if found[kind] != expected:
                 yield TOPOLOGY.reason(subject=kind, found=f"{found[kind]} of kind {kind}", expected=str(expected))
 
+    def _count(self, scope: Scope) -> int:
+        return sum(own is scope for own in self.scopes.values())
+
     def _cpu_tee(self) -> Iterator[Reason]:
-        count = sum(scope is Scope.WORKLOAD for scope in self.scopes.values())
-        if count != 1:
-            yield CPU_TEE.reason(subject="workload", found=f"{count} CPU TEEs", expected="exactly 1")
+        """One CPU TEE; or none and one TPM, whose weaker claim its kind states, and :meth:`_resident` makes up for what it can."""
+        tees, tpms = self._count(Scope.WORKLOAD), self._count(Scope.BOOT)
+        if tees > 1 or tpms > 1 or not (tees or tpms):
+            yield CPU_TEE.reason(
+                subject="workload", found=f"{tees} CPU TEEs, {tpms} TPMs", expected="exactly 1 CPU TEE, or without one exactly 1 TPM"
+            )
+
+    def _resident(self) -> Iterator[Reason]:
+        if self._count(Scope.WORKLOAD) or self.bundle.recipient is None:
+            return
+        for device in self.devices:
+            if self.scopes[device.subject] is Scope.BOOT and device.resident != self.bundle.recipient:
+                found = f"key {device.resident.thumbprint}" if device.resident else "no key that the TPM certifies"
+                yield RESIDENT.reason(subject=device.subject, found=found, expected=self.bundle.recipient.thumbprint)
+
+    def _home(self) -> str:
+        return "made inside the CPU TEE" if self._count(Scope.WORKLOAD) else "certified by the TPM"
 
     def _distinct(self) -> Iterator[Reason]:
         seen: dict[tuple[str, str], str] = {}
@@ -314,8 +341,12 @@ class _Floor:
                     subject=device.subject, found="a report that binds no recipient key", expected=f"binding {Binding.ATTEST_1}"
                 )
                 continue
-            if _scope(device) is Scope.DEVICE:
+            scope = _scope(device)
+            if scope is Scope.DEVICE:
                 expected = device_field(nonce, recipient)
+            elif scope is Scope.BOOT:
+                # The accelerators only: a CPU report covers this quote, and neither could be made first if each covered the other.
+                expected = boot_field(nonce, recipient, [other.statement for other in self.devices if _scope(other) is Scope.DEVICE])
             else:
                 expected = workload_field(nonce, recipient, [other.statement for other in self.devices if other is not device])
             if not same(device.freshness, expected):
@@ -396,7 +427,8 @@ class _Floor:
         return WorkloadClaims(
             device_count=len(self.devices),
             gpu_count=len(accelerators),
-            cpu_count=len(self.devices) - len(accelerators),
+            cpu_count=self._count(Scope.WORKLOAD),
+            tpm_count=self._count(Scope.BOOT),
             evidence_age=age if age >= 0 else -1,
             recipient_algorithm=RecipientAlgorithm(self.bundle.recipient.kem.value) if self.bundle.recipient else RecipientAlgorithm.NONE,
             recipient_bound=not self.unbound,

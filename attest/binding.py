@@ -2,8 +2,9 @@
 
 Every field is length-prefixed and every use has its own domain name, so no two different inputs give the same digest by moving
 bytes between fields. GPU evidence has one 32-byte field; a CPU report has 64 bytes and also covers the exact set of the other
-devices, so a device cannot be swapped after the fact, nor taken from another guest's session. None of this proves that a GPU is
-physically attached to this guest (docs/limits.md, relay).
+devices, so a device cannot be swapped after the fact, nor taken from another guest's session. A TPM's quote has 32 bytes, because some
+virtual TPMs take no more, and covers the set of accelerators: a CPU report covers the quote, and neither could be made first if each
+covered the other. None of this proves that a GPU is physically attached to this guest (docs/limits.md, relay).
 """
 
 from __future__ import annotations
@@ -35,3 +36,8 @@ def device_set(statements: Sequence[bytes]) -> bytes:
 def workload_field(nonce: bytes, recipient: Recipient, statements: Sequence[bytes]) -> bytes:
     """What a CPU TEE's report must carry (64 bytes): SHA-512 over nonce, recipient and the set of all other devices."""
     return sha512(framed("attest-workload/1", [nonce, recipient.canonical, device_set(statements)]))
+
+
+def boot_field(nonce: bytes, recipient: Recipient, statements: Sequence[bytes]) -> bytes:
+    """What a TPM's quote must carry as extraData (32 bytes): SHA-256 over nonce, recipient and the set of all accelerators."""
+    return sha256(framed("attest-boot/1", [nonce, recipient.canonical, device_set(statements)]))

@@ -13,10 +13,11 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from attest.checks import Check
+from attest.errors import AttestError
 
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P384_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
@@ -134,6 +135,67 @@ def verify_p384_der(key: object, signature: bytes, data: bytes | memoryview, che
     # Out of range values must not wrap into 48 bytes; verify_p384 refuses zero.
     r, s = (value if 0 < value < P384_ORDER else 0 for value in (r, s))
     verify_p384(key, r.to_bytes(48, "big") + s.to_bytes(48, "big"), data, check, where=where)
+
+
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+CURVE_ORDERS: Final = {
+    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "secp384r1": P384_ORDER,
+}
+"""Curves that :func:`verify_ecdsa` takes, and the order n of their base point (FIPS 186-5, SP 800-186 section 3.2.1)."""
+
+
+def verify_rsa_pkcs1(key: object, signature: bytes, data: bytes | memoryview, digest: str, check: Check, *, where: str = "") -> None:
+    """RSASSA-PKCS1-v1_5 over ``data`` (RFC 8017 section 8.2); ``digest`` is sha256, sha384 or sha512.
+
+    Raises ``check``'s failure when the key is not RSA or the signature is wrong.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise check.failure(found=_key_name(key), expected="an RSA key", where=where)
+    try:
+        key.verify(signature, bytes(data), padding.PKCS1v15(), _HASHES[digest])
+    except InvalidSignature:
+        raise _another(check, f"RSASSA-PKCS1-v1_5/{digest}", where) from None
+
+
+def verify_rsa_pss(key: object, signature: bytes, data: bytes | memoryview, digest: str, check: Check, *, where: str = "") -> None:
+    """RSASSA-PSS over ``data`` (RFC 8017 section 8.1), MGF1 with the same hash, salt of the hash's or of the largest possible length.
+
+    Raises ``check``'s failure when the key is not RSA or the signature is wrong.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise check.failure(found=_key_name(key), expected="an RSA key", where=where)
+    algorithm = _HASHES[digest]
+    for salt in (padding.PSS.DIGEST_LENGTH, padding.PSS.MAX_LENGTH):
+        try:
+            key.verify(signature, bytes(data), padding.PSS(padding.MGF1(algorithm), salt), algorithm)
+        except InvalidSignature:
+            continue
+        return
+    raise _another(check, f"RSASSA-PSS/{digest}", where)
+
+
+def verify_ecdsa(key: object, r: bytes, s: bytes, data: bytes | memoryview, digest: str, check: Check, *, where: str = "") -> None:
+    """ECDSA over ``data`` on P-256 or P-384; ``r`` and ``s`` are big-endian, of any length up to the field's.
+
+    Raises ``check``'s failure when the key is on another curve, r or s is outside 1..n-1, or the signature is wrong.
+    """
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVE_ORDERS:
+        raise check.failure(found=_key_name(key), expected="a P-256 or P-384 key", where=where)
+    order = CURVE_ORDERS[key.curve.name]
+    halves = [int.from_bytes(half, "big") for half in (r, s)]
+    if not all(0 < half < order for half in halves):
+        raise check.failure(found="r or s outside 1..n-1", expected=f"an ECDSA signature on {key.curve.name}", where=where)
+    try:
+        key.verify(utils.encode_dss_signature(*halves), bytes(data), ec.ECDSA(_HASHES[digest]))
+    except InvalidSignature:
+        raise _another(check, f"ECDSA {key.curve.name}/{digest}", where) from None
+
+
+def _another(check: Check, scheme: str, where: str) -> AttestError:
+    return check.failure(
+        found="a signature that this key did not make over these bytes", expected=f"a valid {scheme} signature", where=where
+    )
 
 
 def _key_name(key: object) -> str:

@@ -22,6 +22,7 @@ from attest.versions import VersionForm
 from attest.wire import bounded
 
 if TYPE_CHECKING:
+    from attest.recipient import Recipient
     from attest.trust import TrustStore
 
 
@@ -244,12 +245,13 @@ class Verified(Generic[C_co]):
     collateral        hex SHA-256 digests of every piece of collateral that the result rests on
     at                the time at which it was judged
     valid_until       the earliest end of validity among certificates and collateral used
+    resident          the recipient key that the device shows to be inside it, where only it can use it; None when it shows none
     checks            every check of the kind with its result
     """
 
     __slots__ = (
-        "at", "chain", "checks", "claims", "collateral", "evidence_digest", "freshness", "kind", "statement", "subject", "trust_digest",
-        "valid_until",
+        "at", "chain", "checks", "claims", "collateral", "evidence_digest", "freshness", "kind", "resident", "statement", "subject",
+        "trust_digest", "valid_until",
     )  # fmt: skip
 
     claims: C_co
@@ -263,6 +265,7 @@ class Verified(Generic[C_co]):
     collateral: tuple[str, ...]
     at: datetime
     valid_until: datetime
+    resident: Recipient | None
     checks: tuple[CheckResult, ...]
 
     def __init__(self, seal: object, members: Mapping[str, object]) -> None:
@@ -299,6 +302,7 @@ def conclude(
     collateral: tuple[str, ...],
     at: datetime,
     valid_until: datetime,
+    resident: Recipient | None = None,
 ) -> Verified[C]:
     """The one maker of :class:`Verified`; called as the last line of a kind's ``verify``.
 
@@ -322,6 +326,7 @@ def conclude(
             "collateral": collateral,
             "at": at,
             "valid_until": valid_until,
+            "resident": resident,
             "checks": checklist.close(),
         },
     )
@@ -332,6 +337,7 @@ class Scope(StrEnum):
 
     WORKLOAD = "workload"  # a CPU TEE: 64 bytes, binds nonce, recipient and the set of all other devices
     DEVICE = "device"  # an accelerator: 32 bytes, binds nonce and recipient
+    BOOT = "boot"  # a TPM: 32 bytes, binds nonce, recipient and the set of accelerators; shows what was booted, hides no memory
 
 
 class Kind(Protocol):

@@ -15,19 +15,27 @@ from attest.wire import Fields, Json, base64url
 
 
 class Kem(StrEnum):
-    """Key encapsulation of HPKE (RFC 9180) that a recipient key is for. Values are claim values in policies."""
+    """Key encapsulation that a recipient key is for: HPKE (RFC 9180), or RSA-OAEP, which every TPM can open (RFC 8017 section 7.1).
+
+    Values are claim values in policies.
+    """
 
     X25519 = "x25519"
     P384 = "p384"
     MLKEM768_X25519 = "mlkem768_x25519"
+    RSA2048_OAEP = "rsa2048_oaep"
 
 
-_SIZES: Final = {Kem.X25519: 32, Kem.P384: 97, Kem.MLKEM768_X25519: 1184 + 32}
+_SIZES: Final = {Kem.X25519: 32, Kem.P384: 97, Kem.MLKEM768_X25519: 1184 + 32, Kem.RSA2048_OAEP: 256}
+RSA_EXPONENT: Final = 65537
+"""The one public exponent of RSA recipient keys; only the modulus is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A public key: X25519 (32 bytes), P-384 (97 bytes, uncompressed point), or the hybrid ML-KEM-768 then X25519 (1216 bytes)."""
+    """A public key: X25519 (32 bytes), P-384 (97 bytes, uncompressed point), the hybrid ML-KEM-768 then X25519 (1216 bytes), or the modulus
+    of an RSA key with exponent 65537 (256 bytes, big-endian).
+    """
 
     kem: Kem
     public: bytes
@@ -43,9 +51,13 @@ class Recipient:
                     raise ValueError("compressed point")
             elif self.kem is Kem.MLKEM768_X25519:
                 MLKEM768PublicKey.from_public_bytes(self.public[:1184])
+            elif self.kem is Kem.RSA2048_OAEP:
+                modulus = int.from_bytes(self.public, "big")
+                if modulus.bit_length() != 2048 or modulus % 2 == 0:
+                    raise ValueError("not an odd number of 2048 bits")
         except ValueError as error:
             raise _malformed("recipient key is not a public key", str(error), f"a valid {self.kem} key") from None
-        if self.kem is not Kem.P384:
+        if self.kem in (Kem.X25519, Kem.MLKEM768_X25519):
             # RFC 7748 section 6.1: a low-order point gives the all-zero shared secret, which cryptography refuses.
             try:
                 x25519.X25519PrivateKey.from_private_bytes(b"\x01" * 32).exchange(
@@ -65,11 +77,13 @@ class Recipient:
         return sha256(self.canonical).hex()
 
     def to_jwk(self) -> dict[str, Json]:
-        """Public JWK (RFC 7517; RFC 8037 for X25519; key type AKP for the hybrid)."""
+        """Public JWK (RFC 7517; RFC 8037 for X25519; RFC 7518 section 6.3 for RSA; key type AKP for the hybrid)."""
         if self.kem is Kem.X25519:
             return {"kty": "OKP", "crv": "X25519", "x": base64url(self.public)}
         if self.kem is Kem.P384:
             return {"kty": "EC", "crv": "P-384", "x": base64url(self.public[1:49]), "y": base64url(self.public[49:])}
+        if self.kem is Kem.RSA2048_OAEP:
+            return {"kty": "RSA", "alg": "RSA-OAEP-256", "n": base64url(self.public), "e": _E}
         return {"kty": "AKP", "alg": "MLKEM768-X25519", "pub": base64url(self.public)}
 
     @classmethod
@@ -85,10 +99,17 @@ class Recipient:
         elif kty == "AKP":
             _expect(fields, "alg", "MLKEM768-X25519")
             recipient = cls(Kem.MLKEM768_X25519, fields.base64url("pub"))
+        elif kty == "RSA":
+            _expect(fields, "alg", "RSA-OAEP-256")
+            _expect(fields, "e", _E)
+            recipient = cls(Kem.RSA2048_OAEP, fields.base64url("n"))
         else:
-            raise _malformed("recipient key has an unknown type", kty, "OKP, EC or AKP")
+            raise _malformed("recipient key has an unknown type", kty, "OKP, EC, AKP or RSA")
         fields.done()
         return recipient
+
+
+_E: Final = base64url(RSA_EXPONENT.to_bytes(3, "big"))
 
 
 def _expect(fields: Fields, key: str, value: str) -> None:

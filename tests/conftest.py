@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.swtpm import SoftwareTpm, missing, software_tpm
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,3 +32,12 @@ def fixtures() -> Path:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Long texts and bytes are named by their parameter: random keys in a test's name would differ from worker to worker."""
     return argname if isinstance(val, bytes | str) and len(val) > 24 else None
+
+
+@pytest.fixture(scope="session")
+def swtpm() -> Iterator[SoftwareTpm]:
+    """A running software TPM that nobody else uses."""
+    if lacking := missing():
+        pytest.skip(f"no {lacking}: install swtpm, swtpm-tools and tpm2-tools")
+    with tempfile.TemporaryDirectory(prefix="tpm-") as folder, software_tpm(Path(folder)) as tpm:
+        yield tpm

@@ -14,11 +14,12 @@ sys.path.insert(0, str(ROOT))
 from tests.dcap import cases as dcap  # noqa: E402
 from tests.kinds.nvidia_gpu import cases as nvidia_gpu  # noqa: E402
 from tests.kinds.sev_snp import cases as sev_snp  # noqa: E402
+from tests.kinds.tpm import cases as tpm  # noqa: E402
 
-Judged = tuple[str, Mapping[str, str], Callable[[], Mapping[str, str]]]
+Judged = tuple[str, Mapping[str, object], Callable[[], Mapping[str, object]]]
 
 
-def judged(corpus: Path) -> Iterator[tuple[str, str, Mapping[str, str], Callable[[], Mapping[str, str]]]]:
+def judged(corpus: Path) -> Iterator[tuple[str, str, Mapping[str, object], Callable[[], Mapping[str, object]]]]:
     """Kind, name, what must come out, and the call that says what does."""
     for gpu in nvidia_gpu.CASES:
         yield "nvidia-gpu", gpu.name, gpu.expected, lambda case=gpu: nvidia_gpu.outcome(case, corpus)  # type: ignore[misc]
@@ -30,6 +31,8 @@ def judged(corpus: Path) -> Iterator[tuple[str, str, Mapping[str, str], Callable
         yield "sev-snp", chain.name, chain.expected, lambda case=chain: sev_snp.outcome_of_chain(case, corpus)  # type: ignore[misc]
     for name, expected, call in dcap.cases(corpus):
         yield "dcap", name, expected, call
+    for quote in tpm.CASES:
+        yield "tpm", quote.name, quote.expected, lambda case=quote: tpm.outcome(case, corpus)  # type: ignore[misc]
 
 
 def main() -> int:
@@ -44,7 +47,7 @@ def main() -> int:
         wrong = {key: (said.get(key), value) for key, value in expected.items() if said.get(key) != value}
         count += 1
         good += not wrong
-        print(f"{'as expected' if not wrong else 'DIFFERENT  '}  {kind:12} {name}  {said.get('refused', 'accepted')}")
+        print(f"{'as expected' if not wrong else 'DIFFERENT  '}  {kind:12} {name}  {said.get('refused') or said.get('code') or 'accepted'}")
         for key, (found, value) in wrong.items():
             print(f"             {key}: found {found}, expected {value}")
     print(f"{count} cases, {good} as expected, {time.monotonic() - started:.1f} s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x25519
 
 from attest.binding import device_field, device_set, workload_field
 from attest.errors import MalformedError
@@ -19,6 +19,8 @@ def public(kem: Kem) -> bytes:
     short = x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()
     if kem is Kem.X25519:
         return short
+    if kem is Kem.RSA2048_OAEP:
+        return rsa.generate_private_key(65537, 2048).public_key().public_numbers().n.to_bytes(256, "big")
     return mlkem.MLKEM768PrivateKey.generate().public_key().public_bytes_raw() + short
 
 
@@ -32,6 +34,8 @@ def test_jwk_round_trip(kem: Kem) -> None:
 @pytest.mark.parametrize(
     ("kem", "data"),
     [
+        (Kem.RSA2048_OAEP, b"\xff" * 255 + b"\xfe"),  # even
+        (Kem.RSA2048_OAEP, b"\x7f" + b"\xff" * 255),  # 2047 bits
         (Kem.X25519, bytes(32)),  # low order
         (Kem.X25519, b"\x01" + bytes(31)),  # low order
         (Kem.X25519, b"\x09" * 31),

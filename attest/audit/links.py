@@ -30,7 +30,7 @@ from attest.audit.checks import (
     TOKEN,
     WRAPPED,
 )
-from attest.binding import Binding, device_field, workload_field
+from attest.binding import Binding, boot_field, device_field, workload_field
 from attest.checks import Check, Status
 from attest.crypto import same, sha256
 from attest.decision import Permit, PolicyIdentity
@@ -187,6 +187,9 @@ def binding(replay: Replay) -> str:
         others = [other.statement for other in devices if other is not device]
         if _scope(device) is Scope.DEVICE:
             expected = device_field(bundle.nonce, bundle.recipient)
+        elif _scope(device) is Scope.BOOT:
+            accelerators = [other.statement for other in devices if _scope(other) is Scope.DEVICE]
+            expected = boot_field(bundle.nonce, bundle.recipient, accelerators)
         else:
             expected = workload_field(bundle.nonce, bundle.recipient, others)
         BINDING.require(same(device.freshness, expected), found=device.freshness.hex(), expected=expected.hex(), where=device.subject)
@@ -404,12 +407,14 @@ def _recorded(replay: Replay, device: DeviceResult, check: Check) -> tuple[str, 
 
 
 def _chain_status(device: DeviceResult) -> str | None:
-    """What the kind's chain check rests on, None when it did not pass. Every kind names that check ``<kind>.chain``."""
+    """What the kind's chain check rests on, None when it did not pass. Every kind names that check ``<kind>.chain``, or ``<kind>.ak-trust``
+    where a key can also be vouched for without certificates.
+    """
     if device.verified is not None:
         done: Iterator[tuple[str, str, str]] = ((item.check.id, item.status.value, item.detail) for item in device.verified.checks)
     else:
         done = iter(device.error.done if device.error is not None else ())
-    return next((detail for name, status, detail in done if name.endswith(".chain") and status == Status.PASSED), None)
+    return next((detail for name, status, detail in done if name.endswith((".chain", ".ak-trust")) and status == Status.PASSED), None)
 
 
 def _scope(device: Verified[Claims]) -> Scope:

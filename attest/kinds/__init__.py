@@ -9,8 +9,9 @@ from attest.kinds.nvidia_gpu import NVIDIA_GPU
 from attest.kinds.sev_snp import SEV_SNP
 from attest.kinds.sgx import SGX
 from attest.kinds.tdx import TDX
+from attest.kinds.tpm import TPM
 
-KINDS: Final[tuple[Kind, ...]] = (NVIDIA_GPU, SEV_SNP, TDX, SGX)
+KINDS: Final[tuple[Kind, ...]] = (NVIDIA_GPU, SEV_SNP, TDX, SGX, TPM)
 
 
 def kind_named(name: str) -> Kind | None:

@@ -25,8 +25,11 @@ from attest.pki.chain import (
 from attest.pki.crl import CRL_CHECKS, AuthenticCrl, check_crl, load_crl, read_crl
 from attest.pki.ocsp import OCSP_CHECKS, check_ocsp
 from attest.pki.revocation import RevocationAnswer
+from attest.pki.tpm import AK as TPM_AK
+from attest.pki.tpm import EK as TPM_EK
+from attest.pki.tpm import TPM_PKI_CHECKS, verify_tpm_chain
 
-PKI_CHECKS: Final[tuple[Check, ...]] = (*CERTIFICATE_CHECKS, *CHAIN_CHECKS, *AMD_CHECKS, *CRL_CHECKS, *OCSP_CHECKS)
+PKI_CHECKS: Final[tuple[Check, ...]] = (*CERTIFICATE_CHECKS, *CHAIN_CHECKS, *AMD_CHECKS, *TPM_PKI_CHECKS, *CRL_CHECKS, *OCSP_CHECKS)
 """Every rule of this package, for documentation and for the test that each has a failing example."""
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "NVIDIA_DEVICE",
     "NVIDIA_RIM",
     "PKI_CHECKS",
+    "TPM_AK",
+    "TPM_EK",
     "Anchor",
     "AuthenticCrl",
     "ChainProfile",
@@ -49,4 +54,5 @@ __all__ = [
     "read_crl",
     "verify_amd_chain",
     "verify_chain",
+    "verify_tpm_chain",
 ]

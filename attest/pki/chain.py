@@ -169,7 +169,8 @@ def _fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _conclude(profile: ChainProfile, certificates: tuple[x509.Certificate, ...], anchor: Anchor) -> VerifiedChain:
+def conclude_chain(profile: ChainProfile, certificates: tuple[x509.Certificate, ...], anchor: Anchor) -> VerifiedChain:
+    """Seal a chain whose every check passed; called last by the functions of this package that verify one."""
     return VerifiedChain(
         profile.name,
         certificates,
@@ -234,7 +235,7 @@ def verify_chain(
     leaf = chain[0]
     require_readable(leaf, f"{name}, certificate 0")
     where = place(name, 0, leaf)
-    _require_link(leaf, chain[1], where)  # (2)
+    require_link(leaf, chain[1], where)  # (2)
     anchor = _verify_authorities(chain[1:], profile, tuple(anchors), name)  # (3)
     _require_key(leaf, profile.keys[0], where)  # (4)
     require_signature_algorithm(leaf, profile.keys[1], ALGORITHM, where)
@@ -243,7 +244,7 @@ def verify_chain(
     _require_leaf(leaf, profile, where)  # (6)
     _require_known_extensions(leaf, where)
     _require_signature(leaf, chain[1], 0, where)
-    return _conclude(profile, chain, anchor)
+    return conclude_chain(profile, chain, anchor)
 
 
 # Nothing here depends on the time, and the same few authorities come with every piece of evidence: remembered by their bytes.
@@ -255,14 +256,14 @@ def _verify_authorities(authorities: tuple[x509.Certificate, ...], profile: Chai
         require_readable(certificate, f"{name}, certificate {index}")
     places = tuple(place(name, index, certificate) for index, certificate in enumerate(authorities, 1))
     for index, where in enumerate(places):
-        _require_link(authorities[index], authorities[min(index + 1, last)], where)
-    anchor = _require_anchor(authorities[-1], anchors, places[-1])
+        require_link(authorities[index], authorities[min(index + 1, last)], where)
+    anchor = require_anchor(authorities[-1], anchors, places[-1])
     for index, where in enumerate(places):
         _require_key(authorities[index], profile.keys[index + 1], where)
     for index, where in enumerate(places):
         require_signature_algorithm(authorities[index], profile.keys[min(index + 2, last + 1)], ALGORITHM, where)
     for index, where in enumerate(places):
-        _require_issuer(authorities[index], below=index, where=where)
+        require_issuer(authorities[index], below=index, where=where)
         _require_known_extensions(authorities[index], where)
     # Without its own signature everything in the root but the pinned key could be somebody's invention.
     ROOT_SIGNATURE.require(
@@ -296,7 +297,8 @@ def _require_signature(certificate: x509.Certificate, issuer: x509.Certificate, 
     )
 
 
-def _require_link(certificate: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
+def require_link(certificate: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
+    """The issuer's name, as the certificate gives it, is the subject of the next."""
     if certificate.issuer != issuer.subject:
         raise LINK.failure(
             where=where,
@@ -305,7 +307,8 @@ def _require_link(certificate: x509.Certificate, issuer: x509.Certificate, where
         )
 
 
-def _require_anchor(root: x509.Certificate, anchors: Sequence[Anchor], where: str) -> Anchor:
+def require_anchor(root: x509.Certificate, anchors: Sequence[Anchor], where: str) -> Anchor:
+    """The pin whose key the root has."""
     digest = spki_sha256(root.public_key())
     for anchor in anchors:
         if anchor.spki_sha256 == digest:
@@ -379,7 +382,7 @@ def _require_leaf(leaf: x509.Certificate, profile: ChainProfile, where: str) -> 
     )
 
 
-def _require_issuer(certificate: x509.Certificate, *, below: int, where: str) -> None:
+def require_issuer(certificate: x509.Certificate, *, below: int, where: str) -> None:
     """An issuing certificate: a CA, critically so, that may sign certificates, with ``below`` CAs under it in the chain."""
     basic = extension(certificate, x509.BasicConstraints)
     CONSTRAINTS.require(

@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -17,22 +18,23 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 from attest import limits
 from attest.errors import AttestError, MalformedError
 from attest.keyfile import create_secret, read_secret
-from attest.recipient import Kem, Recipient
+from attest.recipient import RSA_EXPONENT, Kem, Recipient
 from attest.release.checks import RECIPIENT_FILE, WRAP_OPEN
-from attest.release.suites import Suite
+from attest.release.suites import Suite, oaep
 from attest.wire import pem_blocks
 
 _SEED_BYTES: Final = 64  # ML-KEM private keys are kept as the seed d || z (FIPS 203 section 7.1)
 _HYBRID_LABEL: Final = "ATTEST MLKEM768 X25519 PRIVATE KEY"
 _Hybrid = tuple[MLKEM768PrivateKey, X25519PrivateKey]
+_Single = X25519PrivateKey | EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class RecipientPrivateKey:
-    """Private half of a recipient key: X25519, P-384, or both halves of the hybrid. Never printed, copied or pickled."""
+    """Private half of a recipient key: X25519, P-384, RSA, or both halves of the hybrid. Never printed, copied or pickled."""
 
     __slots__ = ("_key", "recipient")
 
-    def __init__(self, key: X25519PrivateKey | EllipticCurvePrivateKey | _Hybrid) -> None:
+    def __init__(self, key: _Single | _Hybrid) -> None:
         self._key: Final = key
         self.recipient: Final = _public(key)
 
@@ -49,6 +51,8 @@ class RecipientPrivateKey:
             return cls(X25519PrivateKey.generate())
         if kem is Kem.P384:
             return cls(generate_private_key(SECP384R1()))
+        if kem is Kem.RSA2048_OAEP:
+            return cls(rsa.generate_private_key(RSA_EXPONENT, 2048))
         return cls((MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()))
 
     # -- file ---------------------------------------------------------------------------------------------------------
@@ -56,7 +60,7 @@ class RecipientPrivateKey:
     def save(self, path: Path) -> None:
         """Write it into a new file of mode 0600. Raises the failure of ``keyfile.exists``.
 
-        X25519 and P-384 as PKCS#8 PEM; the hybrid as PEM of its own label, 64 bytes of ML-KEM seed and then 32 bytes of X25519 scalar,
+        X25519, P-384 and RSA as PKCS#8 PEM; the hybrid as PEM of its own label, 64 bytes of ML-KEM seed and then 32 bytes of X25519 scalar,
         because no standard form for it is final.
         """
         if isinstance(self._key, tuple):
@@ -82,30 +86,43 @@ class RecipientPrivateKey:
     # -- use ----------------------------------------------------------------------------------------------------------
 
     def open(self, sealed: bytes, *, info: bytes) -> bytes:
-        """HPKE OpenBase (RFC 9180 section 6.1) with empty AAD. Raises the failure of ``wrap.open``."""
+        """HPKE OpenBase (RFC 9180 section 6.1) with empty AAD, or RSA-OAEP. Raises the failure of ``wrap.open``."""
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            try:
+                return self._key.decrypt(sealed, oaep(info))
+            except ValueError:
+                raise _unopened() from None
         key = MLKEM768X25519PrivateKey(*self._key) if isinstance(self._key, tuple) else self._key
         try:
             return Suite.of(self.recipient.kem).hpke.decrypt(sealed, key, info=info)
         except InvalidTag:
-            raise WRAP_OPEN.failure(found="a ciphertext that does not open", expected="one for this recipient, token and key") from None
+            raise _unopened() from None
 
 
-def _public(key: X25519PrivateKey | EllipticCurvePrivateKey | _Hybrid) -> Recipient:
+def _unopened() -> AttestError:
+    return WRAP_OPEN.failure(found="a ciphertext that does not open", expected="one for this recipient, token and key")
+
+
+def _public(key: _Single | _Hybrid) -> Recipient:
     if isinstance(key, tuple):
         return Recipient(Kem.MLKEM768_X25519, key[0].public_key().public_bytes_raw() + key[1].public_key().public_bytes_raw())
     if isinstance(key, X25519PrivateKey):
         return Recipient(Kem.X25519, key.public_key().public_bytes_raw())
+    if isinstance(key, rsa.RSAPrivateKey):
+        return Recipient(Kem.RSA2048_OAEP, key.public_key().public_numbers().n.to_bytes(256, "big"))
     point = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     return Recipient(Kem.P384, point)
 
 
-def _parse(data: bytes) -> X25519PrivateKey | EllipticCurvePrivateKey | _Hybrid:
+def _parse(data: bytes) -> _Single | _Hybrid:
     if re.match(rb"-----BEGIN ATTEST ", data):
         body = pem_blocks(data, _HYBRID_LABEL, "recipient key", most=1)[0]
         if len(body) != _SEED_BYTES + 32:
             raise MalformedError.at(RECIPIENT_FILE.id, "wrong size")
         return MLKEM768PrivateKey.from_seed_bytes(body[:_SEED_BYTES]), X25519PrivateKey.from_private_bytes(body[_SEED_BYTES:])
     key = serialization.load_pem_private_key(data, None)
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size == 2048 and key.public_key().public_numbers().e == RSA_EXPONENT:
+        return key
     if isinstance(key, X25519PrivateKey) or (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP384R1)):
         return key
     raise MalformedError.at(RECIPIENT_FILE.id, "another kind of key")

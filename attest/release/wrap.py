@@ -7,13 +7,12 @@ nothing out of it: decryption fails. The token in turn names key, version, recip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from attest import limits
 from attest.crypto import framed, same, sha256
 from attest.recipient import Recipient
 from attest.release.checks import WRAP_FORM, WRAP_KEY, WRAP_RECIPIENT, WRAP_TOKEN
-from attest.release.recipient_key import RecipientPrivateKey
 from attest.release.suites import Suite
 from attest.wire import Fields, Json, canonical_json
 
@@ -111,7 +110,20 @@ class DataKey:
         return self._data
 
 
-def unwrap(wrapped: WrappedKey, private: RecipientPrivateKey, *, token: str, key: str) -> DataKey:
+class Opener(Protocol):
+    """The private half of a recipient key, wherever it lives: in the TEE's memory, or inside a TPM."""
+
+    @property
+    def recipient(self) -> Recipient:
+        """The public half."""
+        ...
+
+    def open(self, sealed: bytes, *, info: bytes) -> bytes:
+        """What was sealed for it with ``info``. Raises the failure of ``wrap.open``."""
+        ...
+
+
+def unwrap(wrapped: WrappedKey, private: Opener, *, token: str, key: str) -> DataKey:
     """Open a wrapped key inside the TEE, for the token that released it and the key name that was asked for.
 
     Raises the failure of ``wrap.recipient``, ``-token``, ``-key``, ``-form`` or, when the ciphertext is another one, ``-open``.

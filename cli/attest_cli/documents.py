@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypedDict
 Hex = Annotated[str, "lower-case hex"]
 Time = Annotated[str, "YYYY-MM-DDTHH:MM:SSZ"]
 Verdict = Literal["permit", "authentic", "malformed", "not-authentic", "refused", "cannot-decide"]
-Scope = Literal["workload", "device", "unknown"]
+Scope = Literal["workload", "boot", "device", "unknown"]
 CheckStatus = Literal["passed", "failed", "not-checked", "not-reached"]
 ClaimValue = bool | int | str | list[str]
 
@@ -47,7 +47,7 @@ class DeviceDoc(TypedDict):
     subject: str
     kind: str
     title: Annotated[str, "the kind in words"]
-    scope: Annotated[Scope, "workload: a CPU TEE; device: an accelerator"]
+    scope: Annotated[Scope, "workload: a CPU TEE; boot: a TPM; device: an accelerator"]
     authentic: bool
     outcome: Annotated[
         Literal["authentic", "malformed", "not-authentic", "refused", "cannot-decide"], "why it is not authentic, or 'authentic'"

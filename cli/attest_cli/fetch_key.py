@@ -14,6 +14,7 @@ from attest_cli.terminal import Page
 from attest_cli.text import SIMULATED
 
 if TYPE_CHECKING:
+    from attest.release.wrap import Opener
     from attest_cli import release_documents as doc
 
 app: Final = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -25,7 +26,9 @@ _CONFIRMATION_BYTES: Final = 8
 def fetch_key(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Name of the key that was asked for.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What 'attest release' wrote: wrapped-key.json and token.jwt.")],
-    recipient: Annotated[Path, typer.Option("--recipient", metavar="FILE", help="Private key of this node: attest recipient create.")],
+    recipient: Annotated[
+        Path, typer.Option("--recipient", metavar="FILE", help="Private key of this node: a file, or the folder of a key in its TPM.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the key itself into a new file of mode 0600.")] = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +43,6 @@ def fetch_key(
     """
     from attest.crypto import framed, sha256
     from attest.keyfile import create_secret
-    from attest.release.recipient_key import RecipientPrivateKey
     from attest.release.wrap import WrappedKey, unwrap
     from attest.wire import Fields, utf8
 
@@ -48,7 +50,7 @@ def fetch_key(
         raise UsageError.of(f"there is no release at {folder}", expected="a folder that 'attest release' wrote")
     wrapped = WrappedKey.from_json(Fields.parse(content(folder / WRAPPED, "wrapped key"), WRAPPED))
     token = utf8(content(folder / TOKEN, "token"), TOKEN).strip()
-    opened = unwrap(wrapped, RecipientPrivateKey.load(recipient), token=token, key=key)
+    opened = unwrap(wrapped, _private(recipient), token=token, key=key)
     confirmation = sha256(framed("attest-key-confirmation/1", [opened.expose()]))[:_CONFIRMATION_BYTES].hex()
     if out is not None:
         create_secret(out, opened.expose())
@@ -69,6 +71,17 @@ def fetch_key(
     console.line((f"{wrapped.key} version {wrapped.version}", "bold"), "  ", f"confirmation {confirmation}")
     if out is not None:
         console.line(f"  written to {out}")
+
+
+def _private(recipient: Path) -> Opener:
+    """The private half: in a file, or inside the TPM whose files 'attest tpm recipient' wrote."""
+    from attest.release.recipient_key import RecipientPrivateKey
+
+    if not recipient.is_dir():
+        return RecipientPrivateKey.load(recipient)
+    from attest.node.tpm import Tpm, TpmRecipientKey
+
+    return TpmRecipientKey(Tpm(), recipient)
 
 
 def _simulated(token: str) -> bool:

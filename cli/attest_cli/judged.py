@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 UNDECIDED: Final = EXIT_CODES[Outcome.CANNOT_DECIDE]
 """Exit code of "authentic, and no policy was asked": nothing is permitted that nobody asked about."""
 
+_SCOPES: Final[dict[Scope, doc.Scope]] = {Scope.WORKLOAD: "workload", Scope.BOOT: "boot", Scope.DEVICE: "device"}
+
 
 def judgement_document(judgement: Judgement, *, source: str, use: KeyUse, key: str, again: str) -> doc.VerdictDoc:
     """The document of one judged bundle."""
@@ -144,7 +146,7 @@ def device_document(device: DeviceResult, *, simulated: bool) -> doc.DeviceDoc:
     """One device: verified, or why not."""
     kind = kind_named(device.evidence.kind)
     verified, error = device.verified, device.error
-    scope: doc.Scope = "unknown" if kind is None else "workload" if kind.scope is Scope.WORKLOAD else "device"
+    scope: doc.Scope = "unknown" if kind is None else _SCOPES[kind.scope]
     checks = [_check(result) for result in verified.checks] if verified else _checks_until(error, kind.checks if kind else ())
     return {
         "subject": device.evidence.label,

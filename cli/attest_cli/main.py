@@ -47,6 +47,7 @@ VERBS: Final[dict[str, Verb]] = {
     "release": Verb("attest_cli.release", _RELEASE),
     "token": Verb("attest_cli.token", _RELEASE),
     "recipient": Verb("attest_cli.recipient", _NODE),
+    "tpm": Verb("attest_cli.tpm", _NODE),
     "fetch-key": Verb("attest_cli.fetch_key", _NODE),
     "audit": Verb("attest_cli.audit", _AUDIT),
     "ledger": Verb("attest_cli.ledger", _AUDIT),

@@ -83,7 +83,7 @@ def print_verdict(page: Page, verdict: doc.VerdictDoc, *, explain: bool) -> None
     """All about one bundle."""
     _banner(page, verdict)
     _reasons(page, verdict)
-    for title, scope in (("CPU", "workload"), ("GPU", "device"), ("Unknown devices", "unknown")):
+    for title, scope in (("CPU", "workload"), ("TPM", "boot"), ("GPU", "device"), ("Unknown devices", "unknown")):
         devices = [device for device in verdict["devices"] if device["scope"] == scope]
         if devices:
             _devices(page, title, devices, explain=explain)

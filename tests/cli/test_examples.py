@@ -7,6 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
+from tests.swtpm import SoftwareTpm
+
 # What does not end in 0, and must not: the first words of the line decide.
 EXPECTED = {
     "attest verify fixtures/": 5,
@@ -39,7 +43,11 @@ def test_every_verb_has_examples_that_fit_a_terminal(document_cli: ModuleType) -
             assert len(part) <= WIDTH, f"{name} --help: {part}"
 
 
-def test_every_example_works(lab: Path, document_cli: ModuleType, paste: Callable[[str], Any]) -> None:
+def test_every_example_works(
+    lab: Path, document_cli: ModuleType, paste: Callable[[str], Any], swtpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPM2TOOLS_TCTI", swtpm.tcti)
+    (lab / "lab/tpm-ca.pem").write_bytes(swtpm.authorities)
     ran = 0
     for name, command in document_cli.commands():
         for line in document_cli.examples(command.help):

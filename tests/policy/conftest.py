@@ -80,6 +80,7 @@ WORKLOAD: Mapping[str, object] = {
     "device_count": 3,
     "gpu_count": 2,
     "cpu_count": 1,
+    "tpm_count": 0,
     "evidence_age": 12,
     "recipient_algorithm": "x25519",
     "recipient_bound": True,
