@@ -56,6 +56,13 @@ class Revocation(ClaimEnum):
     UNKNOWN = "unknown"
 
 
+class EventLogState(ClaimEnum):
+    """Whether there is an event log that replays to the measured registers. One that does not ends the verification."""
+
+    REPLAYED = "replayed"
+    ABSENT = "absent"
+
+
 class Measurements(ClaimEnum):
     """Runtime measurements against the signed reference values for the version that the device reports."""
 

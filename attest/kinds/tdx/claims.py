@@ -12,17 +12,10 @@ from typing import Annotated
 
 from attest.dcap.claims import PlatformClaims, platform_values
 from attest.dcap.verify import VerifiedQuote
-from attest.evidence import ClaimEnum, ClaimInfo, Tri
+from attest.evidence import ClaimEnum, ClaimInfo, EventLogState, Tri
 from attest.kinds.tdx.azure import RuntimeData
 from attest.kinds.tdx.event_log import EventLog
 from attest.kinds.tdx.report import XFAM_FEATURES, Attribute, TdBody, TdReport
-
-
-class EventLogState(ClaimEnum):
-    """Whether there is a log of what was measured. One that does not give the quote's RTMR0 to RTMR2 ends the verification."""
-
-    REPLAYED = "replayed"
-    ABSENT = "absent"
 
 
 class Paravisor(ClaimEnum):

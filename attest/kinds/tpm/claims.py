@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from attest.evidence import ClaimEnum, ClaimInfo, Claims, Debug, Revocation
+from attest.evidence import ClaimEnum, ClaimInfo, Claims, Debug, EventLogState, Revocation
 from attest.kinds.tpm.algorithm import BANKS, SIZES, Algorithm, PcrBank
 from attest.kinds.tpm.firmware import Boot, SecureBoot
 from attest.kinds.tpm.identity import Hierarchy, Identity, KeyTrust, ResidentKey
@@ -48,13 +48,6 @@ _USES: Final = (
 
 class Ima(ClaimEnum):
     """Whether a Linux IMA list came with the evidence; one that does not fit the quote ends the verification."""
-
-    REPLAYED = "replayed"
-    ABSENT = "absent"
-
-
-class EventLogState(ClaimEnum):
-    """Whether a firmware event log came with the evidence; one that does not fit the quote ends the verification."""
 
     REPLAYED = "replayed"
     ABSENT = "absent"
