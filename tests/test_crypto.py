@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from attest.checks import Check
 from attest.crypto import (
+    P256_ORDER,
     P384_ORDER,
     framed,
+    p256_key,
     same,
     sha256,
     sha384,
     sha512,
     spki_sha256,
     verify_ed25519,
+    verify_p256,
     verify_p384,
     verify_p384_der,
 )
@@ -210,3 +213,24 @@ def test_ed25519_of_the_standard():
         (bytes(31) + b"\1", signature, b"\x72"),
     ):
         refused(lambda: verify_ed25519(*arguments, CHECK, where="report"))  # noqa: B023
+
+
+# -- P-256, the curve of Intel's quotes -------------------------------------------------------------------------------------
+
+
+def test_p256_key_signature_and_refusals():
+    key = ec.generate_private_key(ec.SECP256R1())
+    r, s = utils.decode_dss_signature(key.sign(DATA, ec.ECDSA(hashes.SHA256())))
+    good = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    point = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)[1:]
+    public = p256_key(point, CHECK, where="report")
+    verify_p256(public, good, DATA, CHECK, where="report")
+    verify_p256(public, r.to_bytes(32, "big") + (P256_ORDER - s).to_bytes(32, "big"), DATA, CHECK, where="report")
+    refused(lambda: verify_p256(public, good, DATA + b"!", CHECK, where="report"), "did not make")
+    refused(lambda: verify_p256(public, bytes(64), DATA, CHECK, where="report"), "outside 1..n-1")
+    refused(lambda: verify_p256(public, b"\xff" * 64, DATA, CHECK, where="report"), "outside 1..n-1")
+    refused(lambda: verify_p256(public, good[:-1], DATA, CHECK, where="report"), "63 bytes")
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    refused(lambda: verify_p256(other, good, DATA, CHECK, where="report"), "secp384r1")
+    for bad in (bytes(64), b"\xff" * 64, point[:-1] + bytes([point[-1] ^ 1])):
+        refused(lambda: p256_key(bad, CHECK, where="report"), "not on the curve")  # noqa: B023

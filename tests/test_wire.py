@@ -27,6 +27,7 @@ from attest.wire import (
     cbor_value,
     format_time,
     hex_bytes,
+    json_members,
     json_value,
     parse_time,
     pem_blocks,
@@ -596,3 +597,24 @@ def test_damaged_cbor_is_refused_with_a_type(value, data):
     encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     with suppress(MalformedError):
         cbor_value(bytes(encoded), "x")
+
+
+# -- members as they stand ------------------------------------------------------------------------------------------------
+
+
+def test_members_keep_their_bytes():
+    members = json_members(b' {"a": {"x":1} , "b":"\xc3\xa4","c":[1, 2]}\n', "document", limit=100)
+    assert members == {"a": ({"x": 1}, b'{"x":1}'), "b": ("ä", b'"\xc3\xa4"'), "c": ([1, 2], b"[1, 2]")}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"{}", b"[]", b"1", b'{"a":1', b'{"a":1,}', b'{"a":1}{}', b'{"a":1} x', b'{"a":1,"a":1}', b'{"a":{"b":1,"b":2}}', b'{"a":1.5}',
+        b'{"a":NaN}', b'{"a":"\\ud800"}', b'{1:2}', b'{"a" 1}', b"\xff", b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"a":' + b"9" * 5000 + b"}", b'{"a":1}' + b" " * 100,
+    ],
+)  # fmt: skip
+def test_members_of_what_is_no_strict_object(data):
+    with pytest.raises(MalformedError):
+        json_members(data, "document", limit=100 if data.endswith(b" ") else 20_000)

@@ -110,8 +110,7 @@ _TCB_MEMBERS: Final = frozenset({"version", "issueDate", "nextUpdate", "fmspc", 
 _TCB_MEMBERS_3: Final = _TCB_MEMBERS | {"id"}
 _TCB_MEMBERS_TDX: Final = _TCB_MEMBERS_3 | {"tdxModule"}
 _LEVEL_MEMBERS: Final = frozenset({"tcb", "tcbDate", "tcbStatus"})
-_COMPONENT_MEMBERS: Final = frozenset({"svn"})
-_DESCRIPTION: Final = frozenset({"category", "type"})
+_COMPONENT_MEMBERS: Final = frozenset({"svn", "category", "type"})
 _ADVISORIES: Final = frozenset({"advisoryIDs"})
 _TEES: Final = {"SGX": Tee.SGX, "TDX": Tee.TDX}
 _LEVEL_STATUSES: Final = frozenset(set(TcbStatus) - TcbStatus.derived())
@@ -201,14 +200,12 @@ def _components(tcb: Object, name: str, place: str, names: tuple[str, ...]) -> t
     if set(map(type, values)) != {int}:
         _fail(place, f"{name} with svn that is no number", "an svn of 0 to 255 each")
     if sum(map(len, items)) != COMPONENTS:  # type: ignore[arg-type]
-        described = tuple(_described(item, f"{place}: {name}") for item in items)
-        names = names if any(names) else described
+        unknown = set().union(*items) - _COMPONENT_MEMBERS  # type: ignore[arg-type]
+        if unknown:
+            _fail(place, f"{name} with {', '.join(sorted(map(str, unknown)))}", "svn, category and type")
+        if not any(names):
+            names = tuple(_text(item, "type", place) if "type" in item else "" for item in items)  # type: ignore[arg-type,operator]
     return svns, names
-
-
-def _described(item: Json, place: str) -> str:
-    fields = _object(item, place, _COMPONENT_MEMBERS, _DESCRIPTION)
-    return _text(fields, "type", place) if "type" in fields else ""
 
 
 def _module(value: Json, place: str, *, named: bool) -> ModuleIdentity:
