@@ -47,3 +47,5 @@ def list_(trust: Trust = None, json: Json = False) -> None:
     out.line((f"{store.name} ({store.origin})  {store.digest}", "bold"))
     for anchor in document["anchors"]:
         out.line(f"  {anchor['role']:<16}{anchor['spki_sha256']}  {anchor['name']}")
+    for enrolment in store.enrolments:
+        out.line(f"  {'enrolled TPM':<16}{enrolment.ak_name}  {enrolment.label}")

@@ -168,32 +168,30 @@ def _legacy_event(reader: Reader, index: int) -> Event:
 
 def _event(reader: Reader, index: int, sizes: Mapping[int, int]) -> Event:
     pcr, kind = _head(reader, index)
-    where = reader.where()
+    at = reader.offset  # places are put into words only for a refusal: this runs for every event
     count = reader.uint(4, "digest count")
-    LOG_EVENT.require(count <= len(sizes), where=where, found=f"{count} digests", expected=f"at most {len(sizes)}")
+    if count > len(sizes):
+        raise LOG_EVENT.failure(where=reader.where(at), found=f"{count} digests", expected=f"at most {len(sizes)}")
     digests: dict[int, bytes] = {}
     for _ in range(count):
-        where = reader.where()
+        at = reader.offset
         algorithm = reader.uint(2, "digest algorithm")
-        LOG_EVENT.require(
-            algorithm in sizes and algorithm not in digests,
-            where=where,
-            found=f"{name_of(algorithm)}, {'twice' if algorithm in digests else 'which the header does not declare'}",
-            expected="a declared algorithm, once",
-        )
+        if algorithm not in sizes or algorithm in digests:
+            why = "twice" if algorithm in digests else "which the header does not declare"
+            raise LOG_EVENT.failure(where=reader.where(at), found=f"{name_of(algorithm)}, {why}", expected="a declared algorithm, once")
         digests[algorithm] = reader.bytes(sizes[algorithm], "digest")
     return Event(index, pcr, kind, digests, reader.bytes(reader.uint(4, "eventSize"), "event"))
 
 
 def _head(reader: Reader, index: int) -> tuple[int, int]:
-    where = reader.where()
-    LOG_EVENT.require(index < MAX_EVENTS, where=where, found="another event", expected=f"at most {MAX_EVENTS} events")
+    at = reader.offset
+    if index >= MAX_EVENTS:
+        raise LOG_EVENT.failure(where=reader.where(at), found="another event", expected=f"at most {MAX_EVENTS} events")
     pcr = reader.uint(4, "PCR index")
     kind = reader.uint(4, "event type")
     # Firmware marks some EV_NO_ACTION events with PCR 0xFFFFFFFF; they extend nothing.
-    LOG_EVENT.require(
-        pcr < PCRS or (kind == EventType.NO_ACTION and pcr == 0xFFFFFFFF), where=where, found=f"PCR {pcr}", expected=f"0 to {PCRS - 1}"
-    )
+    if pcr >= PCRS and not (kind == EventType.NO_ACTION and pcr == 0xFFFFFFFF):
+        raise LOG_EVENT.failure(where=reader.where(at), found=f"PCR {pcr}", expected=f"0 to {PCRS - 1}")
     return pcr, kind
 
 
