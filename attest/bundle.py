@@ -30,6 +30,7 @@ MANIFEST: Final = "bundle.json"
 WORKLOAD: Final = "workload"
 """Name of the session as a whole in results; no device may have it as its label."""
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
+_PART: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 _TEXT_SUFFIXES: Final = (".pem", ".xml", ".json")
 
@@ -143,7 +144,8 @@ class Bundle:
             return cls.from_files(_folder(path))
         if not path.is_file():
             raise UsageError.of("there is no such bundle", found=str(path), expected="a bundle folder or file")
-        return cls.from_bytes(path.read_bytes(), path.name)
+        with path.open("rb") as stream:
+            return cls.from_bytes(stream.read(limits.MAX_BUNDLE_BYTES * 2 + 1), path.name)
 
 
 # -- shape ----------------------------------------------------------------------------------------------------------------
@@ -156,6 +158,15 @@ def _check_shape(nonce: bytes | None, evidence: tuple[Evidence, ...], collateral
         )
     if not 1 <= len(evidence) <= limits.MAX_DEVICES:
         raise MalformedError.at("bundle.devices", "wrong number of devices", found=str(len(evidence)), expected=f"1..{limits.MAX_DEVICES}")
+    files = sum(len(item.parts) for item in evidence) + len(collateral.items)
+    total = sum(len(data) for item in evidence for data in item.parts.values()) + sum(len(item.data) for item in collateral.items)
+    if total > limits.MAX_BUNDLE_BYTES or files > limits.MAX_BUNDLE_FILES:
+        raise MalformedError.at(
+            "bundle.size",
+            "bundle is too large",
+            found=f"{total} bytes in {files} files",
+            expected=f"at most {limits.MAX_BUNDLE_BYTES} bytes in {limits.MAX_BUNDLE_FILES} files",
+        )
     labels = [item.label for item in evidence]
     for label in labels:
         if not _LABEL.match(label) or label == WORKLOAD:
@@ -163,13 +174,17 @@ def _check_shape(nonce: bytes | None, evidence: tuple[Evidence, ...], collateral
             raise MalformedError.at("bundle.label", "device label is not usable", found=repr(label), expected=expected)
         if labels.count(label) > 1:
             raise MalformedError.at("bundle.label", "two devices have the same label", found=label, expected="unique labels")
+    for item in evidence:
+        # Names of parts become names of files, also for kinds that nobody here knows: none may lead out of the bundle's folder.
+        for part in item.parts:
+            if not _PART.match(part):
+                raise MalformedError.at(
+                    "bundle.part", "name of an evidence part is not usable", found=repr(part[:64]), expected="a-z, 0-9 and -, at most 32"
+                ).about(item.label)
     names = [(item.type, item.name) for item in collateral.items]
     for own in names:
         if not _FILE.match(own[1]) or names.count(own) > 1:
             raise MalformedError.at("bundle.collateral", "collateral name is not usable or not unique", found=f"{own[0]} {own[1]!r}")
-    total = sum(len(data) for item in evidence for data in item.parts.values()) + sum(len(item.data) for item in collateral.items)
-    if total > limits.MAX_BUNDLE_BYTES or len(names) + len(labels) > limits.MAX_BUNDLE_FILES:
-        raise MalformedError.at("bundle.size", "bundle is too large", found=f"{total} bytes", expected=f"at most {limits.MAX_BUNDLE_BYTES}")
 
 
 _PartForm = Callable[[str, bytes], dict[str, Json]]  # (path, data) -> what the manifest says about the part
@@ -327,6 +342,8 @@ def _folder(path: Path) -> dict[str, bytes]:
         if item.is_dir():
             continue
         name = item.relative_to(path).as_posix()
+        if not item.is_file():  # a pipe would never end
+            raise MalformedError.at("bundle.file", "a bundle folder holds files and folders only", found=name, expected="a file")
         if len(files) == limits.MAX_BUNDLE_FILES:
             raise MalformedError.at("bundle.file", "the folder has too many files", expected=f"at most {limits.MAX_BUNDLE_FILES}")
         total += item.stat().st_size

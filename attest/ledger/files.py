@@ -6,19 +6,28 @@ Writing goes temporary file, fsync, rename, fsync of the directory. A reader nev
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
 
 def read_file(path: Path, limit: int) -> bytes | None:
-    """A file's content, ``limit`` bytes and one more at most (so that a longer file shows); None when there is none. Raises OSError."""
+    """A file's content, ``limit`` bytes and one more at most (so that a longer file shows); None when there is none.
+
+    Raises OSError, also for a pipe or a device: a folder that somebody else made must not keep its reader waiting.
+    """
     try:
-        with open(path, "rb") as file:
-            return file.read(limit + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(descriptor, "rb") as file:
+        return file.read(limit + 1)
 
 
 class DurableFolder:

@@ -90,8 +90,14 @@ class _Inspection:
         try:
             return read(*args, **kwargs)
         except AttestError as error:
-            self._reasons.extend(error.reasons)
+            self._fault(*error.reasons)
             return None
+
+    def _fault(self, *reasons: Reason) -> None:
+        """Keep a fault, and stop at the last one that is reported: a signed size can promise more entries than anybody can count."""
+        self._reasons.extend(reasons)
+        if len(self._reasons) >= MAX_REASONS:
+            self.close()
 
     def close(self) -> None:
         """Raise when there was any fault."""
@@ -135,13 +141,13 @@ class _Inspection:
         place, (left, right) = next(
             (place, pair) for place, pair in enumerate(zip(hashes_of(stored), hashes_of(computed), strict=True)) if pair[0] != pair[1]
         )
-        self._reasons.append(TILE_HASH.reason(found=left.hex(), expected=right.hex(), where=f"{tile.path}, hash {place}"))
+        self._fault(TILE_HASH.reason(found=left.hex(), expected=right.hex(), where=f"{tile.path}, hash {place}"))
 
     def root(self) -> None:
         """The root that the entries have must be the signed one."""
         root = root_of(peaks_of(self._partial))
         if root != self._checkpoint.root:
-            self._reasons.append(TREE_ROOT.reason(found=root.hex(), expected=self._checkpoint.root.hex(), where="checkpoint"))
+            self._fault(TREE_ROOT.reason(found=root.hex(), expected=self._checkpoint.root.hex(), where="checkpoint"))
 
     def stray_files(self, paths: Iterable[str], newest: int) -> None:
         """Every other file: a partial tile of an earlier size, an append under way, or a fault."""
@@ -150,14 +156,14 @@ class _Inspection:
             try:
                 tile = Tile.parse(path)
             except AttestError as error:
-                self._reasons.extend(error.reasons)
+                self._fault(*error.reasons)
                 continue
             width = self._tree.width(tile.level or 0, tile.number)
             if tile.width < width:
                 self._superseded(tile)
             elif tile.width > under_way.width(tile.level or 0, tile.number):
                 expected = f"one above tree size {newest}"
-                self._reasons.append(ROLLBACK.reason(found=f"the checkpoint of tree size {newest}", expected=expected, where=path))
+                self._fault(ROLLBACK.reason(found=f"the checkpoint of tree size {newest}", expected=expected, where=path))
             elif tile.width > width:
                 self.ahead.append(path)
 
@@ -169,7 +175,7 @@ class _Inspection:
         self.superseded += 1
         expected = self._attempt(self._beginning, tile)
         if expected is not None and data != expected:
-            self._reasons.append(TILE_HASH.reason(found="other content", expected="the beginning of the newest tile", where=tile.path))
+            self._fault(TILE_HASH.reason(found="other content", expected="the beginning of the newest tile", where=tile.path))
 
     def _beginning(self, tile: Tile) -> bytes:
         if tile.level is not None:
