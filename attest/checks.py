@@ -19,7 +19,8 @@ from attest.errors import AttestError, Outcome, Reason, error_for
 class Check:
     """One thing that is verified.
 
-    ``id`` is also the reason code of its failure. ``source`` is the specification and section that the rule comes from.
+    ``id`` is also the reason code of its failure. ``title`` names what is looked at, and reads well after "check failed:" and alone in a
+    list: lower case, no full stop. ``source`` is the specification and section that the rule comes from.
     ``limitation`` marks what the evidence can never show: it is always "not checked", is printed, and blocks nothing.
     """
 
@@ -35,7 +36,7 @@ class Check:
         return Reason(
             self.id,
             self.outcome,
-            f"{self.title} failed",
+            f"check failed: {self.title}",
             subject=subject,
             where=where,
             found=found,
@@ -153,7 +154,7 @@ class Checklist:
             reason = Reason(
                 check.id,
                 Outcome.CANNOT_DECIDE,
-                f"{check.title} could not be checked",
+                f"not checked: {check.title}",
                 subject=self.subject,
                 found=why,
                 fix=fix or check.fix,

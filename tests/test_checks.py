@@ -84,3 +84,12 @@ def test_an_error_tells_what_was_done() -> None:
         verify()
     assert caught.value.done == (("test.first", "passed", "key 3f9c"), ("test.never", "not-checked", "no evidence"))
     assert caught.value.about("gpu-0").done == caught.value.done
+
+
+def test_a_failed_and_an_undone_check_name_the_check_alike() -> None:
+    assert str(SECOND.reason(found="x", expected="y")) == "check failed: second thing: found x, expected y"
+    checks = checklist()
+    checks.not_checked(FIRST, "no evidence")
+    checks.not_checked(NEVER, "no evidence")
+    checks.passed(SECOND)
+    assert [str(item.reason) for item in checks.close() if item.reason] == ["gpu-0: not checked: first thing: found no evidence"]

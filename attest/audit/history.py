@@ -143,7 +143,7 @@ class _Audit:
                 Reason(
                     RECORD_THERE.id,
                     outcome,
-                    f"{RECORD_THERE.title} failed",
+                    f"check failed: {RECORD_THERE.title}",
                     subject=f"entry {item.index}",
                     found=str(error.reasons[0]),
                     expected=f"the record {item.digest}",

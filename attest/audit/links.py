@@ -123,7 +123,7 @@ Link = Callable[[Replay], str]
 
 def unknown(check: Check, found: str, *, fix: str = "") -> CannotDecideError:
     """``check`` could not be done."""
-    reason = Reason(check.id, Outcome.CANNOT_DECIDE, f"{check.title} could not be checked", found=found, fix=fix or check.fix)
+    reason = Reason(check.id, Outcome.CANNOT_DECIDE, f"not checked: {check.title}", found=found, fix=fix or check.fix)
     return CannotDecideError(reason)
 
 

@@ -18,14 +18,14 @@ from attest.version import software_version
 
 UNREACHABLE: Final = Check(
     "collateral.unreachable",
-    "fetching collateral",
+    "collateral service within reach",
     "docs/collateral.md",
     Outcome.CANNOT_DECIDE,
     "try again later; what was fetched so far is kept",
 )
 ABSENT: Final = Check(
     "collateral.absent",
-    "finding collateral at its publisher",
+    "collateral published by its vendor",
     "docs/collateral.md",
     Outcome.CANNOT_DECIDE,
     "the vendor does not publish this piece: ask the vendor, or use a version that it publishes",

@@ -21,36 +21,36 @@ _FETCH: Final = "fetch current collateral for this platform: attest collateral f
 
 # -- the quote's form -----------------------------------------------------------------------------------------------------
 
-QUOTE_FORM: Final = Check("dcap.quote-form", "Form of the quote", f"{_QUOTE}; {_QUOTE4}", Outcome.MALFORMED, _ALTERED)
+QUOTE_FORM: Final = Check("dcap.quote-form", "form of the quote", f"{_QUOTE}; {_QUOTE4}", Outcome.MALFORMED, _ALTERED)
 QUOTE_VERSION: Final = Check(
     "dcap.quote-version",
-    "Version and TEE of the quote",
+    "version and TEE of the quote",
     f"{_QUOTE}; {_QUOTE4}",
     Outcome.MALFORMED,
     "quotes of version 3 (SGX), 4 (SGX and TDX) and 5 are understood",
 )
 QUOTE_BODY: Final = Check(
-    "dcap.quote-body", "Type and size of the quote body", _QUOTE4, Outcome.MALFORMED, "the body type and its size must belong together"
+    "dcap.quote-body", "type and size of the quote body", _QUOTE4, Outcome.MALFORMED, "the body type and its size must belong together"
 )
 TEE: Final = Check(
     "dcap.tee",
-    "Quote of this kind of TEE",
+    "quote of this kind of TEE",
     f"{_QUOTE}, tee_type",
     Outcome.MALFORMED,
     "quotes of TDX guests are of the kind tdx, those of SGX enclaves of the kind sgx",
 )
 KEY_TYPE: Final = Check(
-    "dcap.key-type", "Type of the attestation key", _QUOTE, Outcome.MALFORMED, "only ECDSA P-256 attestation keys are certified by Intel"
+    "dcap.key-type", "type of the attestation key", _QUOTE, Outcome.MALFORMED, "only ECDSA P-256 attestation keys are certified by Intel"
 )
 VENDOR: Final = Check(
-    "dcap.vendor", "Vendor of the quoting enclave", _QUOTE, Outcome.MALFORMED, "only quotes of Intel's quoting enclaves can be verified"
+    "dcap.vendor", "vendor of the quoting enclave", _QUOTE, Outcome.MALFORMED, "only quotes of Intel's quoting enclaves can be verified"
 )
 RESERVED: Final = Check(
-    "dcap.reserved", "Reserved bytes of the reports", f"{_QUOTE}, report body", Outcome.MALFORMED, "a newer version may know this report"
+    "dcap.reserved", "reserved bytes of the reports", f"{_QUOTE}, report body", Outcome.MALFORMED, "a newer version may know this report"
 )
 CERTIFICATION: Final = Check(
     "dcap.certification-type",
-    "Type of the certification data",
+    "type of the certification data",
     f"{_QUOTE}, certification data; {_QUOTE4}: the outer type of version 4 and 5 is 6",
     Outcome.MALFORMED,
     "the quote must carry or name its PCK certificate: types 1 to 5, in version 4 and 5 inside type 6",
@@ -67,7 +67,7 @@ PCK_CERTIFICATE: Final = Check(
 )
 PCK_ROLE: Final = Check(
     "dcap.pck-role",
-    "Roles in the PCK chain",
+    "roles in the PCK chain",
     f"{_QVL} 4.1.2.4.1-6; {_PCK}",
     fix="the chain must be a PCK certificate, its PCK Platform or Processor CA, and the SGX Root CA",
 )
@@ -86,18 +86,18 @@ PCK_CERTIFIED: Final = Check(
 
 QE_REPORT_SIGNATURE: Final = Check(
     "dcap.qe-report-signature",
-    "Signature of the quoting enclave's report",
+    "signature of the quoting enclave's report",
     f"{_QVL} 4.1.2.5.5",
     fix="the quote is altered, or the PCK certificate is that of another platform: collect both again",
 )
 ATTESTATION_KEY: Final = Check(
     "dcap.attestation-key",
-    "Attestation key in the quoting enclave's report",
+    "attestation key in the quoting enclave's report",
     f"{_QVL} 4.1.2.5.6",
     fix="the quoting enclave does not vouch for this key: do not trust this quote",
 )
 QUOTE_SIGNATURE: Final = Check(
-    "dcap.quote-signature", "Signature of the quote", f"{_QVL} 4.1.2.5.8", fix="the quote is altered: collect it again"
+    "dcap.quote-signature", "signature of the quote", f"{_QVL} 4.1.2.5.8", fix="the quote is altered: collect it again"
 )
 
 # -- collateral -----------------------------------------------------------------------------------------------------------
@@ -106,43 +106,43 @@ TCB_INFO: Final = Check("dcap.tcb-info", "TCB Info at hand", f"{_PCS}, Get TCB I
 QE_IDENTITY: Final = Check("dcap.qe-identity", "QE Identity at hand", f"{_PCS}, Get QE Identity", Outcome.CANNOT_DECIDE, _FETCH)
 COLLATERAL_FORM: Final = Check(
     "dcap.collateral-form",
-    "Form of TCB Info and QE Identity",
+    "form of TCB Info and QE Identity",
     f"{_PCS}, appendices A and B",
     Outcome.MALFORMED,
     "fetch the document again, byte for byte; a newer version may know a document of another form",
 )
 SIGNER_ROLE: Final = Check(
     "dcap.signer-role",
-    "Role of the collateral's signer",
+    "role of the collateral's signer",
     f"{_QVL} 4.1.2.3 (TCB signing chain)",
     fix="TCB Info and QE Identity must be signed by Intel's TCB Signing certificate, issued by the SGX Root CA itself",
 )
-SIGNER_CHAIN: Final = Check("dcap.signer-chain", "Chain of the collateral's signer", f"{_QVL} 4.1.2.3")
+SIGNER_CHAIN: Final = Check("dcap.signer-chain", "chain of the collateral's signer", f"{_QVL} 4.1.2.3")
 TCB_INFO_SIGNATURE: Final = Check(
     "dcap.tcb-info-signature",
-    "Signature of the TCB Info",
+    "signature of the TCB Info",
     f"{_PCS}, Get TCB Info: over the bytes of the member tcbInfo as received",
     fix="fetch the TCB Info again, and keep its bytes as they come: it must not be re-serialised",
 )
 QE_IDENTITY_SIGNATURE: Final = Check(
     "dcap.qe-identity-signature",
-    "Signature of the QE Identity",
+    "signature of the QE Identity",
     f"{_PCS}, Get QE Identity: over the bytes of the member enclaveIdentity as received",
     fix="fetch the QE Identity again, and keep its bytes as they come: it must not be re-serialised",
 )
 TCB_INFO_TIME: Final = Check(
-    "dcap.tcb-info-time", "Validity of the TCB Info", f"{_PCS}, issueDate and nextUpdate", Outcome.CANNOT_DECIDE, _FETCH
+    "dcap.tcb-info-time", "validity of the TCB Info", f"{_PCS}, issueDate and nextUpdate", Outcome.CANNOT_DECIDE, _FETCH
 )
 QE_IDENTITY_TIME: Final = Check(
-    "dcap.qe-identity-time", "Validity of the QE Identity", f"{_PCS}, issueDate and nextUpdate", Outcome.CANNOT_DECIDE, _FETCH
+    "dcap.qe-identity-time", "validity of the QE Identity", f"{_PCS}, issueDate and nextUpdate", Outcome.CANNOT_DECIDE, _FETCH
 )
 ROOT_CRL: Final = Check(
-    "dcap.root-crl", "Revocation of PCK CA and TCB signer", f"{_QVL} 4.1.2.4.9-13; RFC 5280 section 6.3", Outcome.CANNOT_DECIDE, _FETCH
+    "dcap.root-crl", "revocation of PCK CA and TCB signer", f"{_QVL} 4.1.2.4.9-13; RFC 5280 section 6.3", Outcome.CANNOT_DECIDE, _FETCH
 )
 PCK_CRL: Final = Check(
-    "dcap.pck-crl", "Revocation of the PCK certificate", f"{_QVL} 4.1.2.4.9-14; RFC 5280 section 6.3", Outcome.CANNOT_DECIDE, _FETCH
+    "dcap.pck-crl", "revocation of the PCK certificate", f"{_QVL} 4.1.2.4.9-14; RFC 5280 section 6.3", Outcome.CANNOT_DECIDE, _FETCH
 )
-CRL_FORM: Final = Check("dcap.crl-form", "Number and authority key of the CRLs", f"{_PCK}, CRL profile", fix=_FETCH)
+CRL_FORM: Final = Check("dcap.crl-form", "number and authority key of the CRLs", f"{_PCK}, CRL profile", fix=_FETCH)
 
 # -- the platform against its collateral ----------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ PCE_ID: Final = Check("dcap.pceid", "TCB Info of this provisioning enclave", f"{
 QE_IDENTITY_TEE: Final = Check("dcap.qe-identity-tee", "QE Identity of this TEE", f"{_QVL} 4.1.2.5.7", Outcome.CANNOT_DECIDE, _FETCH)
 QE_MATCH: Final = Check(
     "dcap.qe-match",
-    "Identity of the quoting enclave",
+    "identity of the quoting enclave",
     f"{_QVL} 4.1.2.9 (enclave report against enclave identity)",
     fix="the quote was not made by Intel's quoting enclave: do not trust it",
 )
@@ -172,7 +172,7 @@ QE_LEVEL: Final = Check(
 )
 TDX_MODULE: Final = Check(
     "dcap.tdx-module",
-    "Identity of the TDX module",
+    "identity of the TDX module",
     f"{_QVL} 4.1.2.5.12-13",
     fix="the guest runs under a TDX module that Intel did not sign: do not trust this quote",
 )

@@ -22,32 +22,32 @@ _FSCK: Final = "run: attest ledger fsck"
 
 # -- keys and notes ---------------------------------------------------------------------------------------------------------
 VKEY_FORM: Final = Check(
-    "ledger.vkey-form", "Form of the verifier key", _VKEY, Outcome.MALFORMED, "a verifier key is <name>+<8 hex digits>+<base64>"
+    "ledger.vkey-form", "form of the verifier key", _VKEY, Outcome.MALFORMED, "a verifier key is <name>+<8 hex digits>+<base64>"
 )
 VKEY_TYPE: Final = Check(
     "ledger.vkey-type",
-    "Signature type of the log key",
+    "signature type of the log key",
     "C2SP signed-note, Signature types",
     Outcome.MALFORMED,
     "give the log's own Ed25519 key (type 0x01), not a witness key",
 )
-VKEY_ID: Final = Check("ledger.vkey-id", "Key id of the verifier key", _VKEY, Outcome.MALFORMED, "copy the verifier key again, whole")
+VKEY_ID: Final = Check("ledger.vkey-id", "key id of the verifier key", _VKEY, Outcome.MALFORMED, "copy the verifier key again, whole")
 KEY_NAME: Final = Check(
     "ledger.key-name",
-    "Name of the log key",
+    "name of the log key",
     _NOTE,
     Outcome.MALFORMED,
     "use a schema-less URL such as example.com/attest/keyrelease/prod: no spaces, no plus sign",
 )
-NOTE_SIZE: Final = Check("ledger.note-size", "Size of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
-NOTE_CHARACTERS: Final = Check("ledger.note-characters", "Characters of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
-NOTE_FORM: Final = Check("ledger.note-form", "Form of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
+NOTE_SIZE: Final = Check("ledger.note-size", "size of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
+NOTE_CHARACTERS: Final = Check("ledger.note-characters", "characters of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
+NOTE_FORM: Final = Check("ledger.note-form", "form of the signed note", _NOTE, Outcome.MALFORMED, _ASK_LOG)
 NOTE_DUPLICATE: Final = Check(
-    "ledger.note-duplicate", "One signature for each known key", "C2SP signed-note, Signatures", Outcome.MALFORMED, _ASK_LOG
+    "ledger.note-duplicate", "one signature for each known key", "C2SP signed-note, Signatures", Outcome.MALFORMED, _ASK_LOG
 )
 NOTE_UNSIGNED: Final = Check(
     "ledger.note-unsigned",
-    "Signature by the log key",
+    "signature by the log key",
     "C2SP signed-note, Signatures",
     fix="check that the verifier key belongs to this log",
 )
@@ -56,105 +56,105 @@ NOTE_SIGNATURE: Final = Check(
 )
 
 # -- checkpoints ------------------------------------------------------------------------------------------------------------
-CHECKPOINT_FORM: Final = Check("ledger.checkpoint-form", "Form of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
-CHECKPOINT_SIZE: Final = Check("ledger.checkpoint-size", "Tree size of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
-CHECKPOINT_ROOT: Final = Check("ledger.checkpoint-root", "Root hash of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
+CHECKPOINT_FORM: Final = Check("ledger.checkpoint-form", "form of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
+CHECKPOINT_SIZE: Final = Check("ledger.checkpoint-size", "tree size of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
+CHECKPOINT_ROOT: Final = Check("ledger.checkpoint-root", "root hash of the checkpoint", _CHECKPOINT, Outcome.MALFORMED, _ASK_LOG)
 CHECKPOINT_EXTENSION: Final = Check(
     "ledger.checkpoint-extension",
-    "No extension lines in the checkpoint",
+    "no extension lines in the checkpoint",
     "C2SP tlog-checkpoint, Note text, 4 (not recommended: no monitor can audit them)",
     Outcome.MALFORMED,
     "a log of this kind has no extension lines; ask its operator what they mean",
 )
 CHECKPOINT_ORIGIN: Final = Check(
     "ledger.checkpoint-origin",
-    "Origin of the checkpoint",
+    "origin of the checkpoint",
     "C2SP tlog-checkpoint, Signatures",
     fix="check that checkpoint and verifier key belong to the same log",
 )
 
 # -- proofs -----------------------------------------------------------------------------------------------------------------
-INCLUSION_INDEX: Final = Check("ledger.inclusion-index", "Index inside the tree", f"{_INCLUSION}, step 1", fix=_ASK_LOG)
-INCLUSION_LENGTH: Final = Check("ledger.inclusion-length", "Length of the inclusion proof", _INCLUSION, fix=_ASK_LOG)
+INCLUSION_INDEX: Final = Check("ledger.inclusion-index", "index inside the tree", f"{_INCLUSION}, step 1", fix=_ASK_LOG)
+INCLUSION_LENGTH: Final = Check("ledger.inclusion-length", "length of the inclusion proof", _INCLUSION, fix=_ASK_LOG)
 INCLUSION_ROOT: Final = Check(
     "ledger.inclusion-root",
-    "Inclusion of the entry",
+    "inclusion of the entry",
     _INCLUSION,
     fix="use the entry's bytes as they were logged: an entry that was written again with the same meaning is another entry",
 )
-CONSISTENCY_SIZES: Final = Check("ledger.consistency-sizes", "Order of the two tree sizes", _CONSISTENCY, fix=_ASK_LOG)
-CONSISTENCY_LENGTH: Final = Check("ledger.consistency-length", "Length of the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
-CONSISTENCY_OLD_ROOT: Final = Check("ledger.consistency-old-root", "Old root in the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
-CONSISTENCY_NEW_ROOT: Final = Check("ledger.consistency-new-root", "New root in the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
-OTHER_LOG: Final = Check("ledger.other-log", "Both checkpoints from one log", "C2SP tlog-checkpoint, Note text, 1")
+CONSISTENCY_SIZES: Final = Check("ledger.consistency-sizes", "order of the two tree sizes", _CONSISTENCY, fix=_ASK_LOG)
+CONSISTENCY_LENGTH: Final = Check("ledger.consistency-length", "length of the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
+CONSISTENCY_OLD_ROOT: Final = Check("ledger.consistency-old-root", "old root in the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
+CONSISTENCY_NEW_ROOT: Final = Check("ledger.consistency-new-root", "new root in the consistency proof", _CONSISTENCY, fix=_ASK_LOG)
+OTHER_LOG: Final = Check("ledger.other-log", "both checkpoints from one log", "C2SP tlog-checkpoint, Note text, 1")
 ROLLBACK: Final = Check(
     "ledger.rollback",
-    "No checkpoint older than the last one seen",
+    "no checkpoint older than the last one seen",
     "C2SP tlog-checkpoint, Signatures",
     fix="an older state was put back; find out who did it before anything else is written",
 )
 SPLIT_VIEW: Final = Check(
     "ledger.split-view",
-    "One root for one tree size",
+    "one root for one tree size",
     "C2SP tlog-checkpoint, Signatures",
     fix="keep both checkpoints: together they prove that the log, or whoever holds its key, lied",
 )
-RECEIPT_FORM: Final = Check("ledger.receipt-form", "Form of the receipt", _PROOF, Outcome.MALFORMED, "give a .tlog-proof file, unaltered")
+RECEIPT_FORM: Final = Check("ledger.receipt-form", "form of the receipt", _PROOF, Outcome.MALFORMED, "give a .tlog-proof file, unaltered")
 RECEIPT_EXTRA: Final = Check(
     "ledger.receipt-extra",
-    "No unauthenticated extra data in the receipt",
+    "no unauthenticated extra data in the receipt",
     "C2SP tlog-proof, Format (not authenticated)",
     Outcome.MALFORMED,
     "remove the line that begins with 'extra': nothing vouches for it",
 )
-RECEIPT_INDEX: Final = Check("ledger.receipt-index", "Index in the receipt", _PROOF, Outcome.MALFORMED)
-RECEIPT_HASH: Final = Check("ledger.receipt-hash", "Hashes in the receipt", _PROOF, Outcome.MALFORMED)
+RECEIPT_INDEX: Final = Check("ledger.receipt-index", "index in the receipt", _PROOF, Outcome.MALFORMED)
+RECEIPT_HASH: Final = Check("ledger.receipt-hash", "hashes in the receipt", _PROOF, Outcome.MALFORMED)
 
 # -- tiles and bundles ------------------------------------------------------------------------------------------------------
 TILE_PATH: Final = Check(
-    "ledger.tile-path", "Path of the tile", _TILES, Outcome.MALFORMED, "nothing but tiles belongs into the folder tile"
+    "ledger.tile-path", "path of the tile", _TILES, Outcome.MALFORMED, "nothing but tiles belongs into the folder tile"
 )
-TILE_SIZE: Final = Check("ledger.tile-size", "Number of hashes in the tile", _TILES, Outcome.MALFORMED, _ASK_LOG)
-TILE_MISSING: Final = Check("ledger.tile-missing", "Presence of the tile", _TILES, Outcome.CANNOT_DECIDE, _ASK_LOG)
-TILE_HASH: Final = Check("ledger.tile-hash", "Hashes in the tile", _TILES, fix=_ASK_LOG)
-BUNDLE_TRUNCATED: Final = Check("ledger.bundle-truncated", "Entries of the bundle, whole", _BUNDLE, Outcome.MALFORMED, _ASK_LOG)
-BUNDLE_TRAILING: Final = Check("ledger.bundle-trailing", "Nothing after the bundle's entries", _BUNDLE, Outcome.MALFORMED, _ASK_LOG)
-TREE_ROOT: Final = Check("ledger.tree-root", "Root of the stored tree", "RFC 6962 section 2.1", fix=_FSCK)
+TILE_SIZE: Final = Check("ledger.tile-size", "number of hashes in the tile", _TILES, Outcome.MALFORMED, _ASK_LOG)
+TILE_MISSING: Final = Check("ledger.tile-missing", "presence of the tile", _TILES, Outcome.CANNOT_DECIDE, _ASK_LOG)
+TILE_HASH: Final = Check("ledger.tile-hash", "hashes in the tile", _TILES, fix=_ASK_LOG)
+BUNDLE_TRUNCATED: Final = Check("ledger.bundle-truncated", "entries of the bundle, whole", _BUNDLE, Outcome.MALFORMED, _ASK_LOG)
+BUNDLE_TRAILING: Final = Check("ledger.bundle-trailing", "nothing after the bundle's entries", _BUNDLE, Outcome.MALFORMED, _ASK_LOG)
+TREE_ROOT: Final = Check("ledger.tree-root", "root of the stored tree", "RFC 6962 section 2.1", fix=_FSCK)
 
 # -- the writer -------------------------------------------------------------------------------------------------------------
 ENTRY_SIZE: Final = Check(
     "ledger.entry-size",
-    "Size of the entry",
+    "size of the entry",
     f"{_BUNDLE} (u16 length)",
     Outcome.REFUSED,
     "log a digest of what is large, not the thing itself",
 )
 ENTRY_INDEX: Final = Check(
-    "ledger.entry-index", "Presence of the entry", _STORE, Outcome.CANNOT_DECIDE, "the log has no entry of that index yet"
+    "ledger.entry-index", "presence of the entry", _STORE, Outcome.CANNOT_DECIDE, "the log has no entry of that index yet"
 )
 EXISTS: Final = Check(
-    "ledger.exists", "Empty place for a new ledger", _STORE, Outcome.REFUSED, "open the ledger that is there, or choose another folder"
+    "ledger.exists", "empty place for a new ledger", _STORE, Outcome.REFUSED, "open the ledger that is there, or choose another folder"
 )
-MISSING: Final = Check("ledger.missing", "Presence of the ledger", _STORE, Outcome.CANNOT_DECIDE, "make one with: attest ledger init")
+MISSING: Final = Check("ledger.missing", "presence of the ledger", _STORE, Outcome.CANNOT_DECIDE, "make one with: attest ledger init")
 CHECKPOINT_MISSING: Final = Check(
     "ledger.checkpoint-missing",
-    "Presence of the checkpoint",
+    "presence of the checkpoint",
     _STORE,
     Outcome.CANNOT_DECIDE,
     "put the newest checkpoint back; a log with entries never starts over",
 )
-KEY_FILE: Final = Check("ledger.key-file", "Form of the signing key file", _STORE, Outcome.MALFORMED, "put the log's signing key file back")
+KEY_FILE: Final = Check("ledger.key-file", "form of the signing key file", _STORE, Outcome.MALFORMED, "put the log's signing key file back")
 KEY_MODE: Final = Check(
     "ledger.key-mode",
-    "Signing key readable by its owner only",
+    "signing key readable by its owner only",
     _STORE,
     Outcome.REFUSED,
     "chmod 600 the file; if others could read it, change the key",
 )
-TORN: Final = Check("ledger.torn", "Bundle behind the checkpoint", _STORE, fix=_FSCK)
+TORN: Final = Check("ledger.torn", "unfinished bundle begins with the logged entries", _STORE, fix=_FSCK)
 STORAGE: Final = Check(
     "ledger.storage",
-    "Access to the ledger's storage",
+    "access to the ledger's storage",
     _STORE,
     Outcome.CANNOT_DECIDE,
     "repair the storage and open the ledger again: what was cut off is finished first",

@@ -32,13 +32,13 @@ from attest.trust import Enrolment
 
 EK_CERTIFICATE: Final = Check(
     "enrol.ek-certificate",
-    "Certificate of the endorsement key",
+    "certificate of the endorsement key",
     "TCG EK Credential Profile 2.5, section 3",
     fix="send the certificate that stands in the TPM (NV index 0x01C00002) for this endorsement key, and name its maker's authorities",
 )
 ACTIVATION: Final = Check(
     "enrol.activation",
-    "Secret that only this TPM with this key could open",
+    "secret that only this TPM with this key could open",
     "TPM 2.0 Library part 3, TPM2_ActivateCredential",
     Outcome.REFUSED,
     "the machine that answered does not hold both keys: begin again on the machine itself",

@@ -32,7 +32,7 @@ from attest.release.suites import oaep_label
 
 TOOL: Final = Check(
     "node.tpm-tool",
-    "Command to the TPM",
+    "command to the TPM",
     "tpm2-tools, manual pages",
     Outcome.CANNOT_DECIDE,
     "install tpm2-tools, and see that the TPM answers: tpm2_getrandom --hex 8",

@@ -27,7 +27,7 @@ _SOURCE: Final = "AMD 57230 (Versioned Chip Endorsement Key Certificate and KDS 
 
 NAME: Final = Check(
     "pki.amd.name",
-    "Names in the AMD certificate chain",
+    "names in the AMD certificate chain",
     _SOURCE,
     fix="use the leaf, ASK or ASVK, and ARK of one product, as the AMD key distribution service gives them",
 )

@@ -24,7 +24,7 @@ from attest.wire import bounded, format_time, pem_blocks
 
 MALFORMED: Final = Check(
     "pki.certificate.malformed",
-    "Certificate encoding",
+    "certificate encoding",
     "RFC 5280 section 4.1",
     Outcome.MALFORMED,
     fix="get the certificate again from its issuer; it must be one DER X.509 v3 certificate with a positive serial number",

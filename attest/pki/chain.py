@@ -38,43 +38,43 @@ from attest.pki.certificate import (
 
 LENGTH: Final = Check(
     "pki.chain.length",
-    "Certificate chain length",
+    "certificate chain length",
     "RFC 5280 section 6.1; the vendor's profile fixes the length",
     fix="send the whole chain, leaf first and root last, with no certificate missing, repeated or added",
 )
 LINK: Final = Check(
     "pki.chain.link",
-    "Order of the certificate chain",
+    "order of the certificate chain",
     "RFC 5280 section 6.1.3 (a)(4)",
     fix="send the chain leaf first; the issuer of each certificate must be the subject of the next",
 )
 ANCHOR: Final = Check(
     "pki.chain.anchor",
-    "Pinned root of the certificate chain",
+    "pinned root of the certificate chain",
     "RFC 5280 section 6.1.1 (d)",
     fix="the root is not one that this trust store pins for this purpose: check which device, and which trust store, this is",
 )
 ROOT_SIGNATURE: Final = Check(
     "pki.chain.root-signature",
-    "Self-signature of the root certificate",
+    "self-signature of the root certificate",
     "RFC 5280 section 3.2",
     fix="the root certificate has the pinned key but was not signed with it: get the root from the vendor",
 )
 ALGORITHM: Final = Check(
     "pki.chain.algorithm",
-    "Key and signature algorithms of the certificate chain",
+    "key and signature algorithms of the certificate chain",
     "RFC 5280 section 4.1.1.2; the vendor's profile fixes them",
     fix="the vendor never issues such a certificate; do not trust the source of this chain",
 )
 NOT_YET_VALID: Final = Check(
     "pki.chain.not-yet-valid",
-    "Start of the certificate's validity",
+    "start of the certificate's validity",
     "RFC 5280 section 4.1.2.5",
     fix="check the time at which the evidence is judged",
 )
 EXPIRED: Final = Check(
     "pki.chain.expired",
-    "End of the certificate's validity",
+    "end of the certificate's validity",
     "RFC 5280 section 4.1.2.5",
     fix="get a new certificate from the vendor; judge recorded evidence at the time it was recorded",
 )
@@ -86,19 +86,19 @@ CONSTRAINTS: Final = Check(
 )
 PATH_LENGTH: Final = Check(
     "pki.chain.path-length",
-    "Path length constraint of the certificate chain",
+    "path length constraint of the certificate chain",
     "RFC 5280 section 4.2.1.9",
     fix="a CA may not have issued this many CAs below it; do not trust the source of this chain",
 )
 CRITICAL: Final = Check(
     "pki.chain.critical-extension",
-    "Critical extensions of the certificate chain",
+    "critical extensions of the certificate chain",
     "RFC 5280 section 4.2",
     fix="the certificate carries a critical extension that this version does not know; a newer version may",
 )
 SIGNATURE: Final = Check(
     "pki.chain.signature",
-    "Signatures of the certificate chain",
+    "signatures of the certificate chain",
     "RFC 5280 section 6.1.3 (a)(1)",
     fix="the certificate was altered or was issued by somebody else; get the chain again from the device",
 )

@@ -27,40 +27,40 @@ _FETCH: Final = "fetch the current CRL from the vendor"
 MALFORMED: Final = Check("pki.crl.malformed", "CRL encoding", "RFC 5280 section 5.1", Outcome.MALFORMED, fix=_FETCH)
 ISSUER: Final = Check(
     "pki.crl.issuer",
-    "Issuer of the CRL",
+    "issuer of the CRL",
     "RFC 5280 section 6.3.3 (b) and (f)",
     fix="use the CRL of the CA that issued the certificate; that CA must be allowed to sign CRLs",
 )
 ALGORITHM: Final = Check(
-    "pki.crl.algorithm", "Signature algorithm of the CRL", "RFC 5280 section 5.1.1.2; the vendor's profile fixes it", fix=_FETCH
+    "pki.crl.algorithm", "signature algorithm of the CRL", "RFC 5280 section 5.1.1.2; the vendor's profile fixes it", fix=_FETCH
 )
-SIGNATURE: Final = Check("pki.crl.signature", "Signature of the CRL", "RFC 5280 section 6.3.3 (g)", fix=_FETCH)
+SIGNATURE: Final = Check("pki.crl.signature", "signature of the CRL", "RFC 5280 section 6.3.3 (g)", fix=_FETCH)
 CRITICAL: Final = Check(
     "pki.crl.critical-extension",
-    "Critical extensions of the CRL",
+    "critical extensions of the CRL",
     "RFC 5280 sections 5.2 and 5.3",
     fix="only complete CRLs of one issuer are understood: no delta, partitioned or indirect CRL",
 )
 SCOPE: Final = Check(
     "pki.crl.scope",
-    "Coverage of the CRL",
+    "coverage of the CRL",
     "RFC 5280 section 6.3.3 (b)",
     Outcome.CANNOT_DECIDE,
     fix="a CRL speaks only of certificates that its issuer issued: use the CRL of this certificate's issuer",
 )
 REVOKED: Final = Check(
     "pki.crl.revoked",
-    "Revocation by CRL",
+    "no revocation by CRL",
     "RFC 5280 section 6.3.3",
     fix="the vendor has revoked this certificate, and nothing that it vouches for can be trusted: update the platform's firmware",
 )
 NEXT_UPDATE: Final = Check(
-    "pki.crl.next-update", "End of the CRL's validity", "RFC 5280 section 5.1.2.5", Outcome.CANNOT_DECIDE, fix=_FETCH
+    "pki.crl.next-update", "end of the CRL's validity", "RFC 5280 section 5.1.2.5", Outcome.CANNOT_DECIDE, fix=_FETCH
 )
-STALE: Final = Check("pki.crl.stale", "Freshness of the CRL", "RFC 5280 section 6.3.3 (a)", Outcome.CANNOT_DECIDE, fix=_FETCH)
+STALE: Final = Check("pki.crl.stale", "freshness of the CRL", "RFC 5280 section 6.3.3 (a)", Outcome.CANNOT_DECIDE, fix=_FETCH)
 FUTURE: Final = Check(
     "pki.crl.future",
-    "Start of the CRL's validity",
+    "start of the CRL's validity",
     "RFC 5280 section 5.1.2.4",
     Outcome.CANNOT_DECIDE,
     fix="check the time at which the evidence is judged; a CRL speaks only from its thisUpdate on",

@@ -50,73 +50,73 @@ STATUS: Final = Check(
     Outcome.CANNOT_DECIDE,
     fix="the responder gave no answer; for certificates that it does not know (unauthorized) none can be had",
 )
-SINGLE: Final = Check("pki.ocsp.single", "Number of statements in the OCSP answer", "RFC 6960 section 3.2", fix=_FETCH)
+SINGLE: Final = Check("pki.ocsp.single", "number of statements in the OCSP answer", "RFC 6960 section 3.2", fix=_FETCH)
 CERT_ID: Final = Check(
     "pki.ocsp.certificate-id",
-    "Certificate that the OCSP answer speaks of",
+    "certificate that the OCSP answer speaks of",
     "RFC 6960 section 3.2 (1)",
     fix="this answer is about another certificate: use the one for this certificate",
 )
-RESPONDER_ID: Final = Check("pki.ocsp.responder-id", "Responder named by the OCSP answer", "RFC 6960 section 3.2 (3)", fix=_DISTRUST)
+RESPONDER_ID: Final = Check("pki.ocsp.responder-id", "responder named by the OCSP answer", "RFC 6960 section 3.2 (3)", fix=_DISTRUST)
 SELF: Final = Check(
     "pki.ocsp.self",
-    "Independence of the OCSP responder",
+    "independence of the OCSP responder",
     "RFC 6960 section 4.2.2.2",
     fix="the certificate in question may not vouch for itself: fetch the answer from its issuer's responder",
 )
-RESPONDER_ISSUER: Final = Check("pki.ocsp.responder-issuer", "Issuer of the OCSP responder", "RFC 6960 section 4.2.2.2", fix=_DISTRUST)
-RESPONDER_USAGE: Final = Check("pki.ocsp.responder-usage", "Authority of the OCSP responder", "RFC 6960 section 4.2.2.2", fix=_DISTRUST)
+RESPONDER_ISSUER: Final = Check("pki.ocsp.responder-issuer", "issuer of the OCSP responder", "RFC 6960 section 4.2.2.2", fix=_DISTRUST)
+RESPONDER_USAGE: Final = Check("pki.ocsp.responder-usage", "authority of the OCSP responder", "RFC 6960 section 4.2.2.2", fix=_DISTRUST)
 ALGORITHM: Final = Check(
-    "pki.ocsp.algorithm", "Algorithms of the OCSP answer", "RFC 6960 section 4.3; the vendor's profile fixes them", fix=_DISTRUST
+    "pki.ocsp.algorithm", "algorithms of the OCSP answer", "RFC 6960 section 4.3; the vendor's profile fixes them", fix=_DISTRUST
 )
-SIGNATURE: Final = Check("pki.ocsp.signature", "Signature of the OCSP answer", "RFC 6960 section 3.2 (2)", fix=_DISTRUST)
+SIGNATURE: Final = Check("pki.ocsp.signature", "signature of the OCSP answer", "RFC 6960 section 3.2 (2)", fix=_DISTRUST)
 CRITICAL: Final = Check(
     "pki.ocsp.critical-extension",
-    "Critical extensions of the OCSP answer",
+    "critical extensions of the OCSP answer",
     "RFC 6960 section 4.4",
     fix="the answer carries a critical extension that this version does not know; a newer version may",
 )
 NONCE: Final = Check(
     "pki.ocsp.nonce",
-    "Nonce of the OCSP answer",
+    "nonce of the OCSP answer",
     "RFC 6960 section 4.4.1, RFC 9654",
     fix="the answer was made for another request: ask again",
 )
 REVOKED: Final = Check(
     "pki.ocsp.revoked",
-    "Revocation by OCSP",
+    "no revocation by OCSP",
     "RFC 6960 section 2.2",
     fix="the vendor has revoked this certificate: nothing that it vouches for can be trusted; update firmware or reference values",
 )
 HOLD: Final = Check(
     "pki.ocsp.hold",
-    "Hold by OCSP",
+    "no hold by OCSP",
     "RFC 5280 section 5.3.1, certificateHold",
     fix="the vendor has put this certificate on hold: update firmware or reference values, or wait until the hold ends",
 )
 UNKNOWN: Final = Check(
     "pki.ocsp.unknown",
-    "Status of the certificate by OCSP",
+    "status of the certificate by OCSP",
     "RFC 6960 section 2.2",
     Outcome.CANNOT_DECIDE,
     fix="the responder does not know this certificate: ask the responder that its issuer names",
 )
 NEXT_UPDATE: Final = Check(
-    "pki.ocsp.next-update", "End of the OCSP answer's validity", "RFC 6960 section 4.2.2.1", Outcome.CANNOT_DECIDE, fix=_FETCH
+    "pki.ocsp.next-update", "end of the OCSP answer's validity", "RFC 6960 section 4.2.2.1", Outcome.CANNOT_DECIDE, fix=_FETCH
 )
-STALE: Final = Check("pki.ocsp.stale", "Freshness of the OCSP answer", "RFC 6960 section 3.2 (6)", Outcome.CANNOT_DECIDE, fix=_FETCH)
+STALE: Final = Check("pki.ocsp.stale", "freshness of the OCSP answer", "RFC 6960 section 3.2 (6)", Outcome.CANNOT_DECIDE, fix=_FETCH)
 FUTURE: Final = Check(
     "pki.ocsp.future",
-    "Start of the OCSP answer's validity",
+    "start of the OCSP answer's validity",
     "RFC 6960 section 3.2 (5)",
     Outcome.CANNOT_DECIDE,
     fix="check the time at which the evidence is judged; an answer speaks only from its thisUpdate on",
 )
 RESPONDER_NOT_YET_VALID: Final = Check(
-    "pki.ocsp.responder-not-yet-valid", "Start of the OCSP responder's validity", "RFC 5280 section 4.1.2.5", fix=_FETCH
+    "pki.ocsp.responder-not-yet-valid", "start of the OCSP responder's validity", "RFC 5280 section 4.1.2.5", fix=_FETCH
 )
 RESPONDER_EXPIRED: Final = Check(
-    "pki.ocsp.responder-expired", "End of the OCSP responder's validity", "RFC 5280 section 4.1.2.5", fix=_FETCH
+    "pki.ocsp.responder-expired", "end of the OCSP responder's validity", "RFC 5280 section 4.1.2.5", fix=_FETCH
 )
 OCSP_CHECKS: Final = (
     MALFORMED,

@@ -51,7 +51,7 @@ EK_EKU: Final = ObjectIdentifier("2.23.133.8.1")
 
 TPM_LEAF: Final = Check(
     "pki.tpm.leaf",
-    "Use of a TPM key's certificate",
+    "use of a TPM key's certificate",
     "RFC 5280 section 4.2.1.3; TCG EK Credential Profile 2.5, section 3.5",
     fix="an attestation key's certificate lets it sign, an endorsement key's lets it decrypt: use the one that belongs to this key",
 )

@@ -105,7 +105,7 @@ def report(error: AttestError) -> None:
 
 
 def one_line(reason: Reason) -> str:
-    """ "gpu-3: debugging off failed at report 0x038: found on, expected off [floor.debug]"."""
+    """ "gpu-3: check failed: debugging off at report 0x038: found on, expected off [floor.debug]"."""
     message = reason.message
     if message[1:2].islower():  # not "CRL", not "P-384"
         message = message[0].lower() + message[1:]

@@ -29,7 +29,7 @@ EXTENSIONS: Final = Check(
 )
 STRUCT_VERSION: Final = Check(
     "sev-snp.struct-version",
-    "Structure version of the endorsement certificate",
+    "structure version of the endorsement certificate",
     _SOURCE,
     fix="the certificate has the form of another product line: get the one for this chip",
 )

@@ -27,21 +27,21 @@ _SOURCE: Final = "AMD 57230 (Versioned Chip Endorsement Key Certificate and KDS 
 
 LEAF: Final = Check(
     "sev-snp.leaf",
-    "Endorsement certificate at hand",
+    "endorsement certificate at hand",
     _SOURCE,
     Outcome.CANNOT_DECIDE,
     "send the VCEK or VLEK with the report, as part 'certificates'; a VLEK comes from the cloud provider only",
 )
 FORM: Final = Check(
     "sev-snp.certificates",
-    "Form of the certificates part",
+    "form of the certificates part",
     _SOURCE,
     Outcome.MALFORMED,
     "send the VCEK or VLEK first, then ASK or ASVK, then ARK, each at most once and nothing else",
 )
 ISSUERS: Final = Check(
     "sev-snp.issuers",
-    "Issuer certificates at hand",
+    "issuer certificates at hand",
     _SOURCE,
     Outcome.CANNOT_DECIDE,
     "put ASK or ASVK, and ARK, into the bundle: attest collateral fetch",

@@ -12,7 +12,7 @@ from attest.trust import Role
 
 TCB_FORM: Final = Check(
     "sev-snp.tcb-form",
-    "Form of the TCB versions",
+    "form of the TCB versions",
     "AMD 56860 rev 1.58 section 2.2 (TCB_VERSION); AMD 57230 (SPL extensions)",
     Outcome.MALFORMED,
     "the report is altered or comes from firmware that this version does not know",

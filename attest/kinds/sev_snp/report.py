@@ -28,43 +28,43 @@ _ALTERED: Final = "the report is altered, or comes from firmware that this versi
 
 LENGTH: Final = Check(
     "sev-snp.length",
-    "Length of the report",
+    "length of the report",
     _TABLE,
     Outcome.MALFORMED,
     "send the report alone, exactly 1184 bytes, without header or certificates",
 )
 VERSION: Final = Check(
     "sev-snp.version",
-    "Version of the report",
+    "version of the report",
     _TABLE,
     Outcome.MALFORMED,
     "update the host firmware: report versions 2, 3 and 5 are documented, version 4 was never published",
 )
-RESERVED: Final = Check("sev-snp.reserved", "Reserved bytes of the report", _TABLE, Outcome.MALFORMED, _ALTERED)
+RESERVED: Final = Check("sev-snp.reserved", "reserved bytes of the report", _TABLE, Outcome.MALFORMED, _ALTERED)
 POLICY: Final = Check(
-    "sev-snp.policy", "Form of the guest policy", "AMD 56860 rev 1.58 table 9 (Guest Policy)", Outcome.MALFORMED, _ALTERED
+    "sev-snp.policy", "form of the guest policy", "AMD 56860 rev 1.58 table 9 (Guest Policy)", Outcome.MALFORMED, _ALTERED
 )
 VMPL: Final = Check(
-    "sev-snp.vmpl", "Privilege level range", _TABLE, Outcome.MALFORMED, "have the guest ask for the report: only levels 0..3 are a guest's"
+    "sev-snp.vmpl", "privilege level range", _TABLE, Outcome.MALFORMED, "have the guest ask for the report: only levels 0..3 are a guest's"
 )
-ALGORITHM: Final = Check("sev-snp.algorithm", "Signature algorithm of the report", _TABLE, Outcome.MALFORMED, _ALTERED)
+ALGORITHM: Final = Check("sev-snp.algorithm", "signature algorithm of the report", _TABLE, Outcome.MALFORMED, _ALTERED)
 PLATFORM: Final = Check(
     "sev-snp.platform-info",
-    "Form of the platform information",
+    "form of the platform information",
     _TABLE,
     Outcome.MALFORMED,
     "the firmware reports a platform state that this version does not know; a newer version may",
 )
 SIGNING_KEY: Final = Check(
     "sev-snp.signing-key",
-    "Kind of signing key",
+    "kind of signing key",
     _TABLE,
     Outcome.MALFORMED,
     "the host must let its firmware sign: VCEK or VLEK, MASK_CHIP_KEY off",
 )
 SIGNATURE_FORM: Final = Check(
     "sev-snp.signature-form",
-    "Form of the report signature",
+    "form of the report signature",
     "AMD 56860 rev 1.58 (ECDSA P-384 with SHA-384 signature format); FIPS 186-5 section 6.4.2",
     Outcome.MALFORMED,
     _ALTERED,

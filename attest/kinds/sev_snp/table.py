@@ -27,12 +27,12 @@ _FIX: Final = "ask for the extended report again; the host fills this table"
 ENTRY_SIZE: Final = 24
 _MOST_ENTRIES: Final = 16  # six are in use
 
-SIZE: Final = Check("sev-snp.table-size", "Size of the certificate table", _SOURCE, Outcome.MALFORMED, _FIX)
-TERMINATOR: Final = Check("sev-snp.table-terminator", "End of the certificate table's header", _SOURCE, Outcome.MALFORMED, _FIX)
-HEADER: Final = Check("sev-snp.table-header", "Certificate outside the table's header", _SOURCE, Outcome.MALFORMED, _FIX)
-OVERFLOW: Final = Check("sev-snp.table-overflow", "Range of a certificate's offset and length", _SOURCE, Outcome.MALFORMED, _FIX)
-BOUNDS: Final = Check("sev-snp.table-bounds", "Certificate inside the table", _SOURCE, Outcome.MALFORMED, _FIX)
-DUPLICATE: Final = Check("sev-snp.table-duplicate", "One certificate of each kind in the table", _SOURCE, Outcome.MALFORMED, _FIX)
+SIZE: Final = Check("sev-snp.table-size", "size of the certificate table", _SOURCE, Outcome.MALFORMED, _FIX)
+TERMINATOR: Final = Check("sev-snp.table-terminator", "end of the certificate table's header", _SOURCE, Outcome.MALFORMED, _FIX)
+HEADER: Final = Check("sev-snp.table-header", "certificate outside the table's header", _SOURCE, Outcome.MALFORMED, _FIX)
+OVERFLOW: Final = Check("sev-snp.table-overflow", "range of a certificate's offset and length", _SOURCE, Outcome.MALFORMED, _FIX)
+BOUNDS: Final = Check("sev-snp.table-bounds", "certificate inside the table", _SOURCE, Outcome.MALFORMED, _FIX)
+DUPLICATE: Final = Check("sev-snp.table-duplicate", "one certificate of each kind in the table", _SOURCE, Outcome.MALFORMED, _FIX)
 TABLE_CHECKS: Final = (SIZE, TERMINATOR, HEADER, OVERFLOW, BOUNDS, DUPLICATE)
 
 

@@ -27,31 +27,31 @@ _CERTIFICATE: Final = "AMD 57230 (Versioned Chip Endorsement Key Certificate and
 
 LEAF_KIND: Final = Check(
     "sev-snp.leaf-kind",
-    "Kind of endorsement certificate",
+    "kind of endorsement certificate",
     _REPORT + ", SIGNING_KEY",
     fix="send the certificate of the key that signed: VCEK or VLEK, as SIGNING_KEY says",
 )
 PRODUCT: Final = Check(
     "sev-snp.product",
-    "Product line of report and certificate",
+    "product line of report and certificate",
     _REPORT + ", CPUID_FAM_ID and CPUID_MOD_ID; " + _CERTIFICATE + ", productName",
     fix="use the certificates of this processor's product line; lines without published data are refused",
 )
 CHAIN: Final = Check(
     "sev-snp.chain",
-    "Endorsement certificate chain",
+    "endorsement certificate chain",
     _CERTIFICATE,
     fix="use the chain that AMD's key distribution service gives for this product",
 )
 SIGNATURE: Final = Check(
     "sev-snp.signature",
-    "Signature of the report",
+    "signature of the report",
     _REPORT + ", SIGNATURE",
     fix="the report is altered, or the certificate is that of another chip or TCB: collect both again",
 )
 CHIP: Final = Check(
     "sev-snp.chip",
-    "Chip of report and certificate",
+    "chip of report and certificate",
     _REPORT + ", CHIP_ID; " + _CERTIFICATE + ", hwID",
     fix="use the VCEK of the chip that made the report",
 )
@@ -63,25 +63,25 @@ TCB: Final = Check(
 )
 TCB_ORDER: Final = Check(
     "sev-snp.tcb-order",
-    "Order of the TCB versions",
+    "order of the TCB versions",
     _REPORT + ", REPORTED_TCB, COMMITTED_TCB and CURRENT_TCB",
     fix="no firmware commits or reports more than it runs: do not trust this report",
 )
 REVOCATION: Final = Check(
     "sev-snp.revocation",
-    "Revocation of the endorsement chain",
+    "revocation of the endorsement chain",
     _CERTIFICATE + ", CRL; RFC 5280 section 6.3",
     fix="fetch the current CRL of the ARK: attest collateral fetch",
 )
 LEAF_REVOCATION: Final = Check(
     "sev-snp.leaf-revocation",
-    "Revocation of the VCEK or VLEK itself",
+    "revocation of the VCEK or VLEK itself",
     "AMD revokes by TCB: every leaf has serial number 0, and a CRL of the ARK lists only what the ARK issued",
     limitation=True,
 )
 ID_BLOCK: Final = Check(
     "sev-snp.id-block",
-    "Signatures of ID block and author key",
+    "signatures of ID block and author key",
     "AMD 56860 rev 1.58 (SNP_LAUNCH_FINISH): checked by the firmware at launch, the report has only digests",
     limitation=True,
 )

@@ -19,7 +19,7 @@ NAME: Final = "sgx"
 
 INITIALISED: Final = Check(
     "sgx.initialised",
-    "Initialised enclave",
+    "initialised enclave",
     "Intel SDM volume 3D, table 35-3 (ATTRIBUTES.INIT)",
     Outcome.MALFORMED,
     "only an enclave that was initialised can ask for a report: do not trust this quote",

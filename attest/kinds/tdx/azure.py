@@ -17,7 +17,7 @@ from attest.wire import Fields, hex_bytes
 
 RUNTIME_DATA: Final = Check(
     "tdx.runtime-data",
-    "Azure runtime data in the quote",
+    "azure runtime data in the quote",
     "Microsoft, Azure confidential VM guest attestation design: REPORTDATA is SHA-256 of the runtime data, then zeros",
     fix="collect quote and HCL report in one session",
 )

@@ -22,7 +22,7 @@ from attest.wire import Reader, bounded
 
 FORM: Final = Check(
     "tdx.event-log-form",
-    "Form of the event log",
+    "form of the event log",
     "TCG PC Client Platform Firmware Profile 1.06, section 10.2 (crypto-agile log)",
     Outcome.MALFORMED,
     "send the CCEL as the firmware wrote it, without the padding behind it",

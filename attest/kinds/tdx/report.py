@@ -20,14 +20,14 @@ _BODY: Final = "Intel TDX DCAP Quoting Library API, A.3 (TD quote body)"
 
 TD_ATTRIBUTES: Final = Check(
     "tdx.attributes",
-    "Form of the TD attributes",
+    "form of the TD attributes",
     "Intel TDX Module ABI specification, ATTRIBUTES: TUD bits other than DEBUG are reserved",
     Outcome.MALFORMED,
     "the guest has an attribute that this version does not know; a newer version may",
 )
 XFAM: Final = Check(
     "tdx.xfam",
-    "Form of the extended features",
+    "form of the extended features",
     "Intel TDX Module ABI specification, XFAM: x87 and SSE always, nothing that is reserved",
     Outcome.MALFORMED,
     "the guest has a processor feature that this version does not know; a newer version may",

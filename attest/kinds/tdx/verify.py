@@ -22,13 +22,13 @@ NAME: Final = "tdx"
 
 EVENT_LOG: Final = Check(
     "tdx.event-log",
-    "Event log and RTMR0 to RTMR2",
+    "event log and RTMR0 to RTMR2",
     "TCG PC Client Platform Firmware Profile 1.06, section 10; UEFI 2.10 section 38.4.1",
     fix="send the log of this boot, complete: what it lists must give the registers of the quote",
 )
 RTMR3: Final = Check(
     "tdx.rtmr3",
-    "Extensions of RTMR3",
+    "extensions of RTMR3",
     "Linux and containers extend RTMR3 at run time: no log of the firmware lists what",
     limitation=True,
 )

@@ -21,7 +21,7 @@ from attest.kinds.tpm.public import Attribute, Public
 
 EK_ATTRIBUTES: Final = Check(
     "tpm.ek-attributes",
-    "Endorsement key that opens credentials for its TPM alone",
+    "endorsement key that opens credentials for its TPM alone",
     "TCG EK Credential Profile 2.5, section B.3",
     fix="use the endorsement key of the TCG's template: tpm2_createek",
 )

@@ -22,11 +22,11 @@ from attest.wire import Reader
 _PROFILE: Final = "TCG PC Client Platform Firmware Profile 1.06, section 10"
 _WHOLE: Final = "send the log as the firmware wrote it: /sys/kernel/security/tpm0/binary_bios_measurements"
 
-LOG_HEADER: Final = Check("tpm.log-header", "Header of the event log", _PROFILE + ".4.5.1 (Spec ID event)", Outcome.MALFORMED, _WHOLE)
-LOG_EVENT: Final = Check("tpm.log-event", "Form of the events of the log", _PROFILE + ".2.2", Outcome.MALFORMED, _WHOLE)
+LOG_HEADER: Final = Check("tpm.log-header", "header of the event log", _PROFILE + ".4.5.1 (Spec ID event)", Outcome.MALFORMED, _WHOLE)
+LOG_EVENT: Final = Check("tpm.log-event", "form of the events of the log", _PROFILE + ".2.2", Outcome.MALFORMED, _WHOLE)
 LOG_LOCALITY: Final = Check(
     "tpm.log-locality",
-    "Startup locality in the event log",
+    "startup locality in the event log",
     _PROFILE + ".4.5.3",
     fix="the locality of TPM2_Startup must stand before the first event of PCR 0, once",
 )

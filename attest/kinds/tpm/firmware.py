@@ -24,19 +24,19 @@ _PROFILE: Final = "TCG PC Client Platform Firmware Profile 1.06"
 
 LOG_REPLAY: Final = Check(
     "tpm.log-replay",
-    "Event log against the quoted PCRs",
+    "event log against the quoted PCRs",
     _PROFILE + ", section 3.2",
     fix="the log does not explain PCRs 0 to 7: collect log and quote of one boot, with the bank that the log has",
 )
 LOG_DATA: Final = Check(
     "tpm.log-data",
-    "Event data against their digests",
+    "event data against their digests",
     _PROFILE + ", section 10.4",
     fix="the log was altered: its digests are the measured ones, its texts are not",
 )
 LOG_SEPARATOR: Final = Check(
     "tpm.log-separator",
-    "Separators of PCRs 0 to 7",
+    "separators of PCRs 0 to 7",
     _PROFILE + ", section 3.3.4.4 (EV_SEPARATOR)",
     fix="firmware draws one line, of four zero bytes, between itself and the boot loader; anything else is an error that it measured",
 )

@@ -32,61 +32,61 @@ _ATTRIBUTES: Final = "TPM 2.0 Library part 2, TPMA_OBJECT"
 
 AK_ATTRIBUTES: Final = Check(
     "tpm.ak-attributes",
-    "Attestation key signs only what its TPM made",
+    "attestation key signs only what its TPM made",
     _ATTRIBUTES,
     fix="create the key with tpm2_createak: restricted, sign, fixedTPM, fixedParent, sensitiveDataOrigin, and not decrypt",
 )
 AK_TRUST: Final = Check(
     "tpm.ak-trust",
-    "Attestation key known to be in a TPM",
+    "attestation key known to be in a TPM",
     "TPM 2.0 Library part 1, section 24 (credential protection); RFC 9334 section 12.1.1",
     fix="enrol the key: attest tpm enrol; or send the certificate that the cloud issued for it",
 )
 AK_CERTIFICATE: Final = Check(
     "tpm.ak-certificate",
-    "Certificate of the attestation key",
+    "certificate of the attestation key",
     "TCG, TPM 2.0 Keys for Device Identity and Attestation 1.0",
     fix="send the certificate of the very key that signed the quote",
 )
 REVOCATION: Final = Check(
     "tpm.revocation",
-    "Revocation of the attestation key",
+    "revocation of the attestation key",
     "RFC 5280 section 6.3",
     fix="enrol the key in the trust store: an enrolment is revoked by taking it out",
 )
 SIGNER: Final = Check(
     "tpm.qualified-signer",
-    "Place of the attestation key under its endorsement key",
+    "place of the attestation key under its endorsement key",
     "TPM 2.0 Library part 1, section 16 (Qualified Names)",
     fix="the key that signed is not the one that was enrolled under this endorsement key: enrol it again",
 )
 CERTIFY: Final = Check(
     "tpm.certify",
-    "Certification of the recipient key by the attestation key",
+    "certification of the recipient key by the attestation key",
     "TPM 2.0 Library part 3, TPM2_Certify and TPM2_CertifyCreation",
     fix="certify the recipient key with the key that signed the quote: tpm2_certify",
 )
 CERTIFIED_NAME: Final = Check(
     "tpm.certified-name",
-    "Name of the certified key",
+    "name of the certified key",
     "TPM 2.0 Library part 1, section 16 (Names)",
     fix="the certification is that of another key, or the public area is altered: send both of one key",
 )
 RECIPIENT_ATTRIBUTES: Final = Check(
     "tpm.recipient-attributes",
-    "Recipient key cannot leave its TPM",
+    "recipient key cannot leave its TPM",
     _ATTRIBUTES,
     fix="create the key with fixedTPM, fixedParent, sensitiveDataOrigin and decrypt, and not restricted, not sign",
 )
 RECIPIENT_SCHEME: Final = Check(
     "tpm.recipient-scheme",
-    "Scheme of the recipient key",
+    "scheme of the recipient key",
     "RFC 8017 section 7.1",
     fix="create the key as rsa2048:oaep-sha256:null, or as an ECDH key on P-384",
 )
 RECIPIENT_POLICY: Final = Check(
     "tpm.recipient-policy",
-    "Booted state that the recipient key is bound to",
+    "booted state that the recipient key is bound to",
     "TPM 2.0 Library part 3, TPM2_PolicyPCR",
     fix="make the recipient key again on the machine as it is booted now, and quote the PCRs of its policy: attest tpm recipient",
 )

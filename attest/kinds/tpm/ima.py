@@ -20,14 +20,14 @@ _KERNEL: Final = "Linux kernel documentation, IMA templates"
 
 IMA_FORM: Final = Check(
     "tpm.ima-form",
-    "Form of the IMA list",
+    "form of the IMA list",
     _KERNEL,
     Outcome.MALFORMED,
     "send ascii_runtime_measurements as the kernel writes it, with template ima-ng, ima-sig, ima-ngv2, ima-sigv2 or ima-buf",
 )
 IMA_HASH: Final = Check(
     "tpm.ima-template-hash",
-    "Template hashes of the IMA list",
+    "template hashes of the IMA list",
     _KERNEL,
     fix="an entry is not what the kernel measured: the list was altered",
 )

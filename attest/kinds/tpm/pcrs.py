@@ -24,16 +24,16 @@ from attest.wire import Reader
 _PART2: Final = "TPM 2.0 Library part 2, TPML_PCR_SELECTION and TPML_DIGEST"
 
 PCR_FORM: Final = Check(
-    "tpm.pcr-form", "Form of the list of PCR values", "tpm2_quote(1), --pcrs_format", Outcome.MALFORMED, "send the file of tpm2_quote -o"
+    "tpm.pcr-form", "form of the list of PCR values", "tpm2_quote(1), --pcrs_format", Outcome.MALFORMED, "send the file of tpm2_quote -o"
 )
 PCR_LABELS: Final = Check(
     "tpm.pcr-labels",
-    "Labels of the PCR values against the signed selection",
+    "labels of the PCR values against the signed selection",
     _PART2 + " (CVE-2024-29039)",
     fix="the list labels its values otherwise than the TPM signed them: collect quote and list together",
 )
 PCR_BANK: Final = Check(
-    "tpm.pcr-bank", "Hash of the quoted PCR banks", "NIST SP 800-131A rev 2", fix="quote the SHA-256 or SHA-384 bank, and no SHA-1 bank"
+    "tpm.pcr-bank", "hash of the quoted PCR banks", "NIST SP 800-131A rev 2", fix="quote the SHA-256 or SHA-384 bank, and no SHA-1 bank"
 )
 PCR_DIGEST: Final = Check(
     "tpm.pcr-digest",

@@ -18,14 +18,14 @@ from attest.wire import Reader
 
 PUBLIC: Final = Check(
     "tpm.public",
-    "Form of a key's public area",
+    "form of a key's public area",
     "TPM 2.0 Library part 2, TPM2B_PUBLIC",
     Outcome.MALFORMED,
     "send the public area as the TPM gives it (tpm2_readpublic -f tss)",
 )
 STRENGTH: Final = Check(
     "tpm.key-strength",
-    "Strength of a key",
+    "strength of a key",
     "NIST SP 800-131A rev 2; FIPS 186-5",
     fix="create the key as RSA of at least 2048 bits, or on P-256 or P-384",
 )

@@ -23,12 +23,12 @@ PCRS: Final = 24
 _PART2: Final = "TPM 2.0 Library part 2"
 _ALTERED: Final = "the statement is altered, or is not one that a TPM made: collect it again"
 
-MAGIC: Final = Check("tpm.magic", "Statement made by a TPM", _PART2 + ", TPMS_ATTEST.magic (CVE-2024-29038)", fix=_ALTERED)
-TYPE: Final = Check("tpm.type", "Kind of statement", _PART2 + ", TPMI_ST_ATTEST", fix="send the output of TPM2_Quote as quote")
-CLOCK: Final = Check("tpm.clock", "Form of the clock information", _PART2 + ", TPMS_CLOCK_INFO", Outcome.MALFORMED, _ALTERED)
+MAGIC: Final = Check("tpm.magic", "statement made by a TPM", _PART2 + ", TPMS_ATTEST.magic (CVE-2024-29038)", fix=_ALTERED)
+TYPE: Final = Check("tpm.type", "kind of statement", _PART2 + ", TPMI_ST_ATTEST", fix="send the output of TPM2_Quote as quote")
+CLOCK: Final = Check("tpm.clock", "form of the clock information", _PART2 + ", TPMS_CLOCK_INFO", Outcome.MALFORMED, _ALTERED)
 SELECTION: Final = Check(
     "tpm.selection",
-    "Form of the PCR selection",
+    "form of the PCR selection",
     _PART2 + ", TPML_PCR_SELECTION",
     Outcome.MALFORMED,
     "quote each bank once, with PCRs 0 to 23",

@@ -20,26 +20,26 @@ _PART2: Final = "TPM 2.0 Library part 2, TPMT_SIGNATURE"
 
 SIGNATURE_FORM: Final = Check(
     "tpm.signature-form",
-    "Form of the signature",
+    "form of the signature",
     _PART2,
     Outcome.MALFORMED,
     "send the TPMT_SIGNATURE that the TPM gave (tpm2_quote -f tss)",
 )
 SCHEME: Final = Check(
     "tpm.scheme",
-    "Signature scheme of the attestation key",
+    "signature scheme of the attestation key",
     _PART2 + "; TPMT_PUBLIC",
     fix="the signature must be of the one scheme and hash that the key's public area names",
 )
 DIGEST: Final = Check(
     "tpm.signature-hash",
-    "Hash of the signature",
+    "hash of the signature",
     "NIST SP 800-131A rev 2",
     fix="create the attestation key with SHA-256, SHA-384 or SHA-512",
 )
 SIGNATURE: Final = Check(
     "tpm.signature",
-    "Signature of the quote",
+    "signature of the quote",
     "TPM 2.0 Library part 3, TPM2_Quote",
     fix="the quote is altered, or another key signed it: collect quote, signature and key of one TPM",
 )

@@ -26,13 +26,13 @@ from attest.wire import parse_time
 
 MEMORY: Final = Check(
     "tpm.memory",
-    "Memory hidden from the operator of the machine",
+    "memory hidden from the operator of the machine",
     "TPM 2.0 Library part 1, section 9 (trust boundary): a TPM protects its own memory only",
     limitation=True,
 )
 RUNNING: Final = Check(
     "tpm.running-state",
-    "What runs now, not what was booted",
+    "what runs now, not what was booted",
     "PCRs record what was measured at its start; TPM 2.0 Library part 1, section 17",
     limitation=True,
 )
