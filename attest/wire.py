@@ -143,7 +143,7 @@ def utf8(data: bytes, name: str) -> str:
 def hex_bytes(text: str, name: str, *, size: int | None = None) -> bytes:
     """Bytes of a hex string without prefix or white space; exactly ``size`` bytes when given."""
     if len(text) > 2 * limits.MAX_HEX_BYTES or not _HEX.match(text):
-        _fail("hex", f"{name} is not hex", found=_short(text))
+        _fail("hex", f"{name} is not hex", found=_short(text), expected="an even number of hex digits, and nothing else")
     data = bytes.fromhex(text)
     if size is not None and len(data) != size:
         _fail("hex", f"{name} has the wrong length", found=f"{len(data)} bytes", expected=f"{size} bytes")

@@ -191,7 +191,7 @@ TCB_REVOKED: Final = Check(
 )
 EXTRACTED_KEY: Final = Check(
     "dcap.extracted-key",
-    "A PCK key extracted by physical attack",
+    "PCK key extracted by physical attack",
     "public attacks on memory buses (TEE.fail, 2025): such a key signs quotes that verify; a policy can list the platforms it knows",
     limitation=True,
 )

@@ -165,7 +165,9 @@ class Broker:
         """
         path = folder / _CONFIGURATION
         if not path.is_file():
-            raise UsageError.of("there is no broker", found=str(folder), fix="create one: attest key create makes the broker's folder too")
+            raise UsageError.of(
+                "there is no broker", found=str(folder), fix="check the path; for a new broker, attest key create makes the folder too"
+            )
         configuration = Configuration.from_bytes(path.read_bytes())
         keystore = open_keystore(configuration.keystore, base=folder)
         return cls(folder, configuration, keystore, Ledger.open(folder / configuration.ledger))

@@ -9,7 +9,7 @@ import typer
 
 from attest.errors import UsageError
 from attest_cli.options import Json, Trust, content, print_json, trust_store
-from attest_cli.terminal import Page, progress, say, say_error
+from attest_cli.terminal import Page, entries, progress, say, say_error
 
 if TYPE_CHECKING:
     from attest.audit import AuditReport, LedgerReport
@@ -309,7 +309,7 @@ def _risks(out: Page, risks: list[doc.RiskDoc]) -> None:
 def _print_history(document: doc.AuditLedgerDoc, *, explain: bool) -> None:
     out = Page()
     what = f"history of {document['key']}" if document["key"] else "every release"
-    out.line((f"{document['origin']}  {document['size']} entries  {what}", "bold"))
+    out.line((f"{document['origin']}  {entries(document['size'])}  {what}", "bold"))
     out.line((f"  root {document['root']}", "dim"))
     for item in document["releases"]:
         release = item["release"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from attest_cli.terminal import safe
-from attest_cli.text import SIMULATED, claim_text, gathered, grouped, headline, software, span, tally
+from attest_cli.text import SIMULATED, answered, claim_text, gathered, grouped, headline, software, span, tally
 
 if TYPE_CHECKING:
     from attest_cli import documents as doc
@@ -73,6 +73,7 @@ def _render(template: str, values: Mapping[str, object]) -> str:
         finalize=lambda value: safe(value) if type(value) is str else value,
     )
     environment.globals.update(
+        answered=answered,
         boxes=boxes,
         claim_text=claim_text,
         gathered=gathered,

@@ -9,7 +9,7 @@ import typer
 
 from attest.errors import UsageError
 from attest_cli.options import Json, print_json
-from attest_cli.terminal import Page, progress, say
+from attest_cli.terminal import Page, entries, progress, say
 
 if TYPE_CHECKING:
     from attest_cli import release_documents as doc
@@ -51,7 +51,7 @@ def init(
         print_json(document)
         return
     out = Page()
-    out.line((f"{document['origin']}  {document['size']} entries  root {document['root']}", "bold"))
+    out.line((f"{document['origin']}  {entries(document['size'])}  root {document['root']}", "bold"))
     out.line(f"  verifier key  {document['vkey']}")
     out.line(f"  to serve      {document['public']}")
     say("give the verifier key to auditors yourself: a log cannot vouch for its own key")
@@ -92,7 +92,7 @@ def fsck(
         print_json(document)
     else:
         out = Page()
-        out.line(("CONSISTENT", "bold green"), "  ", f"{document['origin']}  {document['size']} entries  root {document['root']}")
+        out.line(("CONSISTENT", "bold green"), "  ", f"{document['origin']}  {entries(document['size'])}  root {document['root']}")
         out.line(f"  {document['tiles']} tiles, {document['bundles']} bundles of entries, {document['superseded']} superseded files")
         for path in document["ahead"]:
             out.line(f"  behind the checkpoint: {path} (an append that is under way or was cut off; the next open finishes it)")

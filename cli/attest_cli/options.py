@@ -69,7 +69,7 @@ def challenge(text: str | None) -> bytes | None:
     except AttestError as error:
         raise UsageError.of(
             error.reasons[0].message,
-            found=error.reasons[0].found,
+            found=f"{len(text)} characters" if "length" in error.reasons[0].message else error.reasons[0].found,
             expected=f"{2 * limits.NONCE_BYTES} hex digits",
             fix="take it from: attest challenge KEY",
         ) from None

@@ -5,6 +5,7 @@ Formats are recognised by content, never by name. A bare report carries no certi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -89,8 +90,16 @@ def _describe(data: bytes) -> str:
     if data.startswith(b"-----BEGIN "):
         return f"PEM {data[11:60].partition(b'-----')[0].decode('ascii', 'replace').lower()}"
     if data.lstrip()[:1] in (b"{", b"["):
-        return "other JSON"
+        return "other JSON" if _whole_json(data) else "JSON that breaks off, or is damaged"
     return f"{len(data)} bytes that start with {data[:8].hex()}"
+
+
+def _whole_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _meant(data: bytes) -> str:
@@ -100,6 +109,8 @@ def _meant(data: bytes) -> str:
         return "this is a trust store: attest verify BUNDLE --trust FILE"
     if b'"attest-release-record/' in data:
         return "this is the record of a release: attest audit record FILE"
+    if not data or (data.lstrip()[:1] in (b"{", b"[") and not _whole_json(data)):
+        return "copy the file again, whole"
     return "see what is read: attest verify --help"
 
 

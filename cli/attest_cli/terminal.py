@@ -125,6 +125,11 @@ def _talk(word: str, colour: str, message: str) -> None:
     sys.stderr.write(f"{label} {safe(message)}\n")
 
 
+def entries(number: int) -> str:
+    """How many entries a ledger has, in words."""
+    return f"{number} entry" if number == 1 else f"{number} entries"
+
+
 # -- progress -------------------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,16 @@ class Grouped:
     subjects: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer of the policy to a question about several subjects."""
+
+    action: str
+    allowed: bool
+    rules: tuple[str, ...]
+    subjects: tuple[str, ...]
+
+
 def headline(verdict: doc.VerdictDoc) -> tuple[str, str, str]:
     """Word, style and meaning of a verdict. Without a policy the question was authenticity, and the word answers that."""
     asked = verdict["policy"] is not None
@@ -60,12 +70,21 @@ def headline(verdict: doc.VerdictDoc) -> tuple[str, str, str]:
         "permit": "every device and the workload satisfied the floor and the policy",
         "malformed": "the input cannot be read",
         "not-authentic": "a signature, chain or revocation check failed",
-        "refused": "authentic, and the floor or the policy says no",
+        "refused": f"authentic, but {_who_says_no(verdict)}",
         "cannot-decide": "something that is needed to decide is missing or stale",
     }[verdict["verdict"]]
     if verdict["verdict"] == "refused" and not verdict["authentic"]:
         meaning = "a device was refused"
     return word, style, meaning
+
+
+def _who_says_no(verdict: doc.VerdictDoc) -> str:
+    codes = {reason["code"].partition(".")[0] for reason in verdict["reasons"] if reason["outcome"] == "refused"}
+    if codes == {"policy"}:
+        return "the policy says no"
+    if codes == {"floor"}:
+        return "the floor, which no policy lowers, says no"
+    return "the floor, which no policy lowers, and the policy say no" if codes == {"floor", "policy"} else "the floor or the policy says no"
 
 
 def grouped(reasons: Iterable[doc.ReasonDoc]) -> list[Grouped]:
@@ -112,9 +131,9 @@ def _banner(page: Page, verdict: doc.VerdictDoc) -> None:
     )
     if bundle:
         recorded = bundle["recorded_at"] or "at an unknown time"
-        page.line(
-            ("  bundle ", DIM), bundle["digest"][:16], (" recorded ", DIM), recorded, (f" {bundle['note']}" if bundle["note"] else "", DIM)
-        )
+        page.line(("  bundle ", DIM), bundle["digest"][:16], (" recorded ", DIM), recorded)
+        if bundle["note"]:
+            page.line(("  note ", DIM), bundle["note"])
     if verdict["decision"]:
         page.line(("  decision ", DIM), verdict["decision"])
 
@@ -266,6 +285,14 @@ def _floor(page: Page, verdict: doc.VerdictDoc, *, explain: bool) -> None:
     (_each if explain else _lists)(page, verdict["floor"])
 
 
+def answered(answers: Iterable[doc.AnswerDoc]) -> list[Answered]:
+    """Answers that differ in the subject only, together, in order of first appearance."""
+    groups: dict[tuple[str, bool, tuple[str, ...]], list[str]] = {}
+    for answer in answers:
+        groups.setdefault((answer["action"], answer["allowed"], tuple(answer["rules"])), []).append(answer["subject"])
+    return [Answered(*group, tuple(subjects)) for group, subjects in groups.items()]
+
+
 def _policy(page: Page, verdict: doc.VerdictDoc) -> None:
     policy = verdict["policy"]
     page.head("Policy")
@@ -278,12 +305,10 @@ def _policy(page: Page, verdict: doc.VerdictDoc) -> None:
     page.line(("  key ", DIM), policy["key"], (f"  engine {policy['engine']}", DIM))
     if not policy["answers"]:
         page.line("  not asked: a device is not authentic")
-    groups: dict[tuple[str, bool, tuple[str, ...]], list[str]] = {}
-    for answer in policy["answers"]:
-        groups.setdefault((answer["action"], answer["allowed"], tuple(answer["rules"])), []).append(answer["subject"])
-    for (action, allowed, rules), subjects in groups.items():
-        word, style = ("yes", GOOD) if allowed else ("no", BAD)
-        page.line("      ", (f"{word:<11}", style), f"  {action} {span(subjects)}  ", (f"by {', '.join(rules)}" if rules else "", DIM))
+    for group in answered(policy["answers"]):
+        word, style = ("yes", GOOD) if group.allowed else ("no", BAD)
+        by = f"by {', '.join(group.rules)}" if group.rules else ""
+        page.line("      ", (f"{word:<11}", style), f"  {group.action} {span(group.subjects)}  ", (by, DIM))
 
 
 def _reasons(page: Page, verdict: doc.VerdictDoc) -> None:

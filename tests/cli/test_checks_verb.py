@@ -73,7 +73,9 @@ def test_every_code_says_what_it_is_and_where_the_rule_comes_from(field: str) ->
 def test_titles_read_well_behind_check_failed() -> None:
     """Lower case, save for abbreviations and names, and no sentence of its own."""
     titles = [item["title"] for item in everything()]
-    assert [title for title in titles if title[1:2].islower() and title[0].isupper() and not title.startswith("Ed25519")] == []
+    assert [
+        title for title in titles if title[1:2] in " abcdefghijklmnopqrstuvwxyz" and title[0].isupper() and not title.startswith("Ed25519")
+    ] == []
     assert [title for title in titles if title.endswith((".", " failed"))] == []
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from attest.errors import Outcome, Reason
-from attest_cli import terminal
+from attest.evidence import Scope
+from attest_cli import html, terminal
 from attest_cli.terminal import Page, one_line, safe
-from attest_cli.text import span
+from attest_cli.text import headline, span
 
 if TYPE_CHECKING:
     from conftest import Attest
+
+    from attest_cli.documents import VerdictDoc
 
 TRUST = "--trust lab/pki/trust.json"
 HOSTILE = (
@@ -127,6 +131,7 @@ def test_the_page_says_verdict_picture_reasons_and_that_it_is_no_verdict(lab: Pa
         assert text in refused, text
     assert refused.count('class="box good"') == 8
     assert refused.count('class="box bad"') == 1
+    assert "accept gpu-0 to gpu-2, gpu-4 to gpu-7" in refused
 
 
 def test_the_page_of_something_missing_is_grey(lab: Path, attest: Attest) -> None:
@@ -138,7 +143,38 @@ def test_the_page_of_something_missing_is_grey(lab: Path, attest: Attest) -> Non
 def test_the_page_of_authenticity_alone_is_not_green(lab: Path, attest: Attest) -> None:
     attest("verify fixtures/sev-snp/azure-milan-v3 --html lab/authentic.html", expect=5)
     text = (lab / "lab/authentic.html").read_text()
+    assert "no CPU TEE" not in text
     assert '<div class="banner plain"><strong>AUTHENTIC</strong>this is no permission' in text
+
+
+def test_the_page_of_a_gpu_alone_shows_what_is_missing_and_no_endless_list(lab: Path, attest: Attest) -> None:
+    attest("verify fixtures/nvidia-gpu/h100-595.71.05 --policy h100-snp --key demo --html lab/gpu.html", expect=5)
+    text = (lab / "lab/gpu.html").read_text()
+    assert '<div class="box missing"><b>no CPU TEE</b>' in text
+    assert len(re.findall("<li>", text)) == 4
+    assert "more: see &#34;Why not&#34;" in text or 'more: see "Why not"' in text
+
+
+def test_every_scope_of_a_device_is_in_the_picture() -> None:
+    template = Path(html.__file__).with_name("templates") / "verify.html.j2"
+    scopes = re.search(r"{% for scope in \(([^)]*)\) %}", template.read_text())
+    assert scopes is not None
+    assert {scope.value for scope in Scope} | {"unknown"} == set(re.findall(r'"([a-z]+)"', scopes[1]))
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (("floor.debug",), "authentic, but the floor, which no policy lowers, says no"),
+        (("policy.refused",), "authentic, but the policy says no"),
+        (("policy.refused", "floor.debug"), "authentic, but the floor, which no policy lowers, and the policy say no"),
+        (("tdx.tcb",), "authentic, but the floor or the policy says no"),
+    ],
+)
+def test_a_refusal_says_who_refuses(codes: tuple[str, ...], said: str) -> None:
+    reasons = [{"code": code, "outcome": "refused"} for code in codes]
+    verdict = cast("VerdictDoc", {"policy": {}, "authentic": True, "verdict": "refused", "reasons": reasons})
+    assert headline(verdict)[2] == said
 
 
 def test_the_page_of_a_permit(lab: Path, attest: Attest) -> None:

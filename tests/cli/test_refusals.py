@@ -106,7 +106,9 @@ def file_with(data: bytes) -> Callable[[Path], str]:
 
 
 MALFORMED = {
-    "empty file": (file_with(b""), "evidence.unrecognised", "attest verify --help"),
+    "empty file": (file_with(b""), "evidence.unrecognised", "copy the file again, whole"),
+    "file cut off": (file_with(b'{"format": '), "evidence.unrecognised", "copy the file again, whole"),
+    "other json": (file_with(b'{"format": "x"}'), "evidence.unrecognised", "attest verify --help"),
     "certificates alone": (file_with(b"-----BEGIN CERTIFICATE-----\n"), "evidence.unrecognised", "--with CERTIFICATES"),
     "trust store": (file_with(b'{"format": "attest-trust/1"}'), "evidence.unrecognised", "--trust FILE"),
     "record of a release": (
