@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from attest import limits
 from attest.checks import Check
@@ -106,11 +107,19 @@ class Client:
                         where=url, found=f"a redirect to {answer.headers.get('Location', '')[:80]}", expected="the piece itself"
                     )
                 answer.raise_for_status()
-                data = b""
-                for chunk in answer.iter_content(16 << 10):
-                    data += chunk
-                    if len(data) > limits.MAX_FETCHED_BYTES:
-                        raise REFUSED.failure(where=url, found="an endless answer", expected=f"at most {limits.MAX_FETCHED_BYTES} bytes")
-                    if time.monotonic() > until:
-                        raise requests.Timeout
-                return data, answer.headers.get(wanted.header, "") if wanted.header else ""
+                return _body(answer, url, until), answer.headers.get(wanted.header, "") if wanted.header else ""
+
+
+def _body(answer: requests.Response, url: str, until: float) -> bytes:
+    """The body, as it arrives: reading whole blocks would wait for a server that sends a byte now and then, for as long as it likes."""
+    data = b""
+    try:
+        while chunk := answer.raw.read1(16 << 10, decode_content=True):
+            data += chunk
+            if len(data) > limits.MAX_FETCHED_BYTES:
+                raise REFUSED.failure(where=url, found="an endless answer", expected=f"at most {limits.MAX_FETCHED_BYTES} bytes")
+            if time.monotonic() > until:
+                raise requests.Timeout
+    except HTTPError as error:
+        raise requests.ConnectionError(type(error).__name__) from None
+    return data

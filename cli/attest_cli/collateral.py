@@ -135,8 +135,12 @@ def _until(item: CollateralItem) -> str:
     """Until when a piece says that it is good: nextUpdate, or the end of the first certificate to end. Empty for what does not say."""
     from cryptography import x509
 
+    from attest import limits
+    from attest.errors import AttestError
     from attest.evidence import CollateralType
-    from attest.wire import format_time
+    from attest.pki import load_amd_leaf
+    from attest.pki.certificate import PARSE_ERRORS
+    from attest.wire import format_time, pem_blocks
 
     end: datetime | None = None
     try:
@@ -145,8 +149,9 @@ def _until(item: CollateralItem) -> str:
         elif item.type is CollateralType.OCSP:
             end = x509.ocsp.load_der_ocsp_response(item.data).next_update_utc
         elif item.type is CollateralType.CERTIFICATES:
-            end = min(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(item.data))
-    except ValueError:  # also an OCSP answer that only says that it has none
+            blocks = pem_blocks(item.data, "CERTIFICATE", item.name, most=limits.MAX_CHAIN_LENGTH)
+            end = min(load_amd_leaf(der).not_valid_after_utc for der in blocks)
+    except (AttestError, *PARSE_ERRORS):  # also an OCSP answer that only says that it has none
         return ""
     return format_time(end) if end else ""
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 from typing import Final
 
 from cryptography import x509
@@ -22,6 +23,8 @@ from attest.dcap.collateral import from_quote_collateral
 from attest.errors import MalformedError, UsageError
 from attest.evidence import Collateral, CollateralItem, CollateralType, Evidence
 from attest.kinds import KINDS, kind_named
+from attest.pki import load_amd_leaf
+from attest.pki.certificate import PARSE_ERRORS
 from attest.wire import bounded
 from attest_cli.options import content
 
@@ -159,8 +162,9 @@ def _sort(data: bytes, path: Path) -> tuple[CollateralType, bytes]:
             return CollateralType.CRL, data
         if _loads(x509.ocsp.load_der_ocsp_response, data):
             return CollateralType.OCSP, data
-        return CollateralType.CERTIFICATES, x509.load_der_x509_certificate(data).public_bytes(Encoding.PEM)
-    except ValueError:
+        load_amd_leaf(data)  # the one reader that takes every certificate: a VCEK has serial number 0
+        return CollateralType.CERTIFICATES, DER_cert_to_PEM_cert(data).encode()
+    except (MalformedError, *PARSE_ERRORS):
         raise UsageError.of(
             f"--with {path} is nothing that belongs to a report",
             found=_describe(data),
@@ -171,6 +175,6 @@ def _sort(data: bytes, path: Path) -> tuple[CollateralType, bytes]:
 def _loads(load: object, data: bytes) -> bool:
     try:
         load(data)  # type: ignore[operator]
-    except ValueError:
+    except PARSE_ERRORS:
         return False
     return True
