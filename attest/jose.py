@@ -136,7 +136,7 @@ def verify_jws(text: str, *, key: IssuerKey, typ: str, limit: int, form: Check, 
     """
     form.require(len(text) <= limit, found=f"{len(text)} characters", expected=f"at most {limit}")
     parts = text.split(".")
-    form.require(len(parts) == 3, found=f"{len(parts)} parts", expected="three parts with dots between")
+    form.require(len(parts) == 3, found=f"{len(parts) - 1} dots", expected="three parts with two dots between")
     try:
         header, _, made = (base64url_bytes(part, name) for part, name in zip(parts, ("header", "payload", "signature"), strict=True))
         fields = Fields.parse(header, "header")

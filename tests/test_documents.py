@@ -36,3 +36,11 @@ def test_every_page_that_is_linked_exists() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_every_file_of_ours_that_a_page_names_exists() -> None:
+    form = re.compile(r"(?<![\w./])(?:(?:tests|tools|fixtures)/\w[\w./-]*\w|attest/\w+[\w/]*(?:\.py|/))(?![\w<*])")
+    pages = (ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"))
+    named = {(page.name, path) for page in pages for path in form.findall(page.read_text())}
+    assert len(named) > 20
+    assert sorted(item for item in named if not (ROOT / item[1]).exists()) == []

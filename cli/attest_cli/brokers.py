@@ -71,22 +71,26 @@ class Desk:
     def policy(self, key: KeyInfo) -> Policy:
         """The policy that a key is bound to. Raises CannotDecideError when its files are not here, or are those of another one."""
         folder = self.policy_folder(key)
-        found = "no files"
+        message, found = "files of the key's policy are not at hand", "no files"
+        fix = f"bind the key to a policy again: attest key approve {key.name} --policy NAME"
         if folder.is_dir():
             policy = Policy.load(folder)
             if policy.identity.digest == key.policy:
                 return policy
-            found = f"files of {policy.identity.name} serial {policy.identity.serial} under {policy.identity.engine}"
+            # The digest is over what the files mean to this software: its schema and engine are part of it.
+            message = "the key's policy is not the one that the key was bound to: its files were altered, or attest was upgraded"
+            fix = f"compare the files with your own, then bind the key again: attest key approve {key.name} --policy {folder}"
+            found = f"{policy.identity.name} serial {policy.identity.serial} under {policy.identity.engine}"
         raise CannotDecideError(
             Reason(
                 "broker.policy-files",
                 Outcome.CANNOT_DECIDE,
-                "files of the key's policy are not at hand",
+                message,
                 subject=key.name,
                 where=str(folder),
                 found=found,
                 expected=f"the policy with digest {key.policy}",
-                fix=f"bind the key to a policy again: attest key approve {key.name} --policy NAME",
+                fix=fix,
             )
         )
 

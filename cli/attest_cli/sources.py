@@ -45,6 +45,8 @@ def load(path: Path, companions: Sequence[Path], at: datetime) -> Bundle:
             )
         return Bundle.load(path)
     data = content(path, "bundle or report")
+    if path.name == MANIFEST and b'"base64"' not in data and path.resolve().parent.joinpath("evidence").is_dir():
+        raise UsageError.of(f"{path} is one file of a bundle folder", expected="the folder", fix=f"give the folder: {path.parent}")
     if _is_bundle(data):
         if companions:
             raise UsageError.of("--with goes with a bare report, not with a bundle", found=str(path))

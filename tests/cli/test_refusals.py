@@ -30,6 +30,7 @@ USAGE = {
     "choice that is none": ("recipient create --out x --kem rsa", "invalid value for '--kem'", "recipient create --help"),
     "nothing there": ("verify lab/nothing", "there is no bundle or report at lab/nothing", ""),
     "folder that is no bundle": ("verify lab", "without bundle.json", "give a bundle folder, a bundle file, or a single report"),
+    "one file of a folder": ("verify lab/node/bundle.json", "is one file of a bundle folder", "give the folder: lab/node"),
     "time in words": (f"verify lab/node {TRUST} --at yesterday", "--at is not a time", "write it like 2026-11-21T08:00:00Z"),
     "time with an offset": (f"verify lab/node {TRUST} --at 2026-11-21T08:00:00+01:00", "--at is not a time", "2026-11-21T08:00:00Z"),
     "policy without key": ("verify lab/node --policy h100x8-snp", "--policy and --key go together", "name the key"),
