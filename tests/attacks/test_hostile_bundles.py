@@ -34,7 +34,12 @@ def manifest(part: str = "report", collateral: int = 0, parts: int = 0) -> bytes
             "recipient": None,
             "evidence": [{"label": "cpu", "kind": "x", "parts": {name: empty(f"evidence/cpu/{name}.hex") for name in names}}],
             "collateral": [
-                {"type": "crl", "name": f"n{number}", "fetched_at": "2026-01-01T00:00:00Z", "content": empty(f"collateral/crl/n{number}.hex")}
+                {
+                    "type": "crl",
+                    "name": f"n{number}",
+                    "fetched_at": "2026-01-01T00:00:00Z",
+                    "content": empty(f"collateral/crl/n{number}.hex"),
+                }
                 for number in range(collateral)
             ],
         }
