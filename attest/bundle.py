@@ -78,8 +78,9 @@ class Bundle:
         origin: BundleOrigin,
         note: str = "",
     ) -> Bundle:
-        """Build with digest. Raises MalformedError for duplicate labels, bad names, no or too many devices, wrong nonce size."""
+        """Build with digest. Raises MalformedError for duplicate labels, bad names, no or too many devices, wrong nonce size, long note."""
         _check_shape(nonce, evidence, collateral)
+        bounded(note.encode("utf-8", "replace"), limits.MAX_NOTE_BYTES, "note of the bundle")
         draft = cls(nonce, recipient, binding, evidence, collateral, recorded_at, origin, note, "")
         digest = sha256(canonical_json(_manifest(draft, _references))).hex()
         return cls(nonce, recipient, binding, evidence, collateral, recorded_at, origin, note, digest)

@@ -31,6 +31,7 @@ MAX_EVIDENCE_PART_BYTES: Final = 128 << 10
 MAX_DEVICES: Final = 64  # an HGX system has 13
 MAX_BUNDLE_FILES: Final = 512
 MAX_BUNDLE_BYTES: Final = 8 << 20
+MAX_NOTE_BYTES: Final = 4 << 10  # a remark for people; a bundle and all else that a record holds must fit into MAX_RECORD_BYTES
 NONCE_BYTES: Final = 32
 
 # -- policy (host rule H1: parsers and evaluators of expressions recurse; both bounds hold on a stack of 1 MiB) -------------

@@ -235,6 +235,30 @@ def test_bundle_without_nonce_or_recipient_is_never_released_to() -> None:
         assert not appraisal.workload.recipient_bound
 
 
+def test_a_bundle_without_nonce_says_so_by_its_own_rule() -> None:
+    appraisal = session(gpu(0, freshness=NONCE), cpu(freshness=NONCE), nonce=None)
+    assert {reason.code for reason in appraisal.findings} == {"floor.nonce", "floor.bound"}
+    assert appraisal.nonce == b""
+
+
+def test_right_fields_under_the_raw_binding_bind_nothing() -> None:
+    """What the reports carry would be right for attest/1: the bundle says otherwise, and nobody guesses in its favour."""
+    appraisal = session(gpu(0), cpu(), binding=Binding.RAW_NONCE)
+    assert {reason.code for reason in appraisal.findings} == {"floor.bound"}
+    assert appraisal.workload.recipient_bound is False
+
+
+def test_one_device_of_a_kind_may_hide_its_identity_and_shares_it_with_nobody() -> None:
+    assert session(gpu(0, device_id=""), cpu(device_id="")).findings == ()
+    hidden = session(gpu(0, device_id=""), gpu(1, device_id=""), cpu())
+    assert [(reason.code, reason.subject) for reason in hidden.findings] == [("floor.distinct-devices", f"gpu-{n}") for n in (0, 1)]
+
+
+@pytest.mark.parametrize("recorded_at", [AT - timedelta(minutes=5), AT + timedelta(seconds=60)])
+def test_the_last_moment_at_which_evidence_is_fresh(recorded_at: datetime) -> None:
+    assert session(gpu(0), cpu(), recorded_at=recorded_at).findings == ()
+
+
 def test_raw_nonce_is_compared_and_still_binds_nothing() -> None:
     good = session(gpu(0, freshness=NONCE), cpu(freshness=NONCE), binding=Binding.RAW_NONCE)
     bad = session(gpu(0, freshness=bytes(32)), cpu(freshness=NONCE), binding=Binding.RAW_NONCE)
@@ -303,6 +327,51 @@ def test_a_session_of_other_devices_is_a_bug() -> None:
     for devices in (appraisal.devices, other.devices, appraisal.devices[:1]):
         with pytest.raises(AssertionError):
             appraise(bundle, devices, expectation=expectation, at=AT)
+
+
+def test_devices_of_another_time_or_of_another_type_are_a_bug() -> None:
+    good = session(gpu(0), cpu())
+    bundle = Bundle.of(
+        nonce=NONCE, recipient=RECIPIENT, binding=Binding.ATTEST_1, collateral=Collateral(), recorded_at=AT, origin=BundleOrigin.RECORDED,
+        evidence=tuple(Evidence.of(d.kind, d.label, {"report": d.report}) for d in (gpu(0), cpu())),
+    )  # fmt: skip
+    expectation = Expectation({"fake-gpu": 1, "fake-cpu": 1}, timedelta(minutes=5), NONCE, KeyUse.PRODUCTION)
+    assert appraise(bundle, good.devices, expectation=expectation, at=AT).findings == ()
+    with pytest.raises(AssertionError, match="different times"):
+        appraise(bundle, good.devices, expectation=expectation, at=AT + timedelta(seconds=1))
+    mixed = (good.devices[0], session(gpu(0), cpu(), simulated=True).devices[1])
+    with pytest.raises(AssertionError, match="trust stores"):
+        appraise(bundle, mixed, expectation=expectation, at=AT)
+
+    class Pretender:
+        """Has everything that a verified device has, and no seal."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(good.devices[0], name)
+
+    with pytest.raises(TypeError, match="Verified"):
+        appraise(bundle, (Pretender(), good.devices[1]), expectation=expectation, at=AT)  # type: ignore[arg-type]
+
+
+def test_a_decision_takes_nothing_else_for_an_appraisal_and_no_yes_with_reasons() -> None:
+    appraisal = session(gpu(0), cpu())
+    good = answers(appraisal)
+
+    class Pretender:
+        """Has everything that an appraisal has, and no seal."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(appraisal, name)
+
+    with pytest.raises(TypeError, match="Appraisal"):
+        decide(Pretender(), policy=POLICY, key="k", answers=good)  # type: ignore[arg-type]
+    reason = Reason("policy.refused", Outcome.REFUSED, "no")
+    with pytest.raises(AssertionError, match="reasons against"):
+        decide(appraisal, policy=POLICY, key="k", answers=[replace(good[0], reasons=(reason,)), *good[1:]])
+    with pytest.raises(AssertionError, match="without a reason"):
+        decide(appraisal, policy=POLICY, key="k", answers=[replace(good[0], allowed=False), *good[1:]])
+    with pytest.raises(ValueError, match="without a reason"):
+        Deny(())
 
 
 # -- the types ------------------------------------------------------------------------------------------------------------

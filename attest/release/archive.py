@@ -31,11 +31,15 @@ class Archive:
         return cls(folder)
 
     def put(self, record: Record) -> None:
-        """Write a record; it is on the disk when this returns. Raises the failure of ``release.store``."""
+        """Write a record; it is on the disk when this returns. Raises the failure of ``release.store``, also for one that nobody would read."""
+        data = record.to_bytes()
+        # Room for the receipt, which is not there yet: a record that is too long to be audited must not be released on.
+        most = limits.MAX_RECORD_BYTES - 2 * limits.MAX_CHECKPOINT_BYTES
+        STORE.require(len(data) <= most, found=f"a record of {len(data)} bytes", expected=f"at most {most} bytes", where=str(self._folder))
         with _storage(self._folder):
             # A temporary name of its own: several processes write at once.
             files = DurableFolder(self._folder, temporary=f"new-{os.getpid()}-{secrets.token_hex(8)}")
-            files.put(_path(record.digest), record.to_bytes(), mode=_MODE)
+            files.put(_path(record.digest), data, mode=_MODE)
 
     def get(self, digest: str) -> Record:
         """The record of a ledger entry (hex SHA-256). Raises the failure of ``release.store`` when it is missing or another one."""
