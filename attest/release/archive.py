@@ -31,7 +31,7 @@ class Archive:
         return cls(folder)
 
     def put(self, record: Record) -> None:
-        """Write a record; it is on the disk when this returns. Raises the failure of ``release.store``, also for one that nobody would read."""
+        """Write a record; it is on the disk when this returns. Raises the failure of ``release.store``."""
         data = record.to_bytes()
         # Room for the receipt, which is not there yet: a record that is too long to be audited must not be released on.
         most = limits.MAX_RECORD_BYTES - 2 * limits.MAX_CHECKPOINT_BYTES
