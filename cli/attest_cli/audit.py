@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
-from attest.errors import UsageError
+from attest.errors import AttestError, UsageError
 from attest_cli.options import Json, Trust, content, print_json, trust_store
 from attest_cli.terminal import Page, entries, progress, say, say_error
 
@@ -70,12 +70,11 @@ def record(
       attest audit record lab/release/record.json --json \\
         --trust lab/pki/trust.json
     """
-    from attest.audit import audit_record
     from attest_cli.judged import trust_document
 
     store, pins = trust_store(trust), _pins(vkey, issuer_key, broker)
     with progress(f"auditing {file}"):
-        report = audit_record(content(file, "record", limit=_RECORD_LIMIT), trust=store, ledger_vkey=pins.vkey, issuer_key=pins.issuer)
+        report = _audited(file, store, pins)
     document: doc.AuditRecordDoc = {
         "schema": "attest-audit-record/1",
         "exit_code": report.exit_code,
@@ -97,6 +96,18 @@ def record(
         fixes = [reason.fix for reason in report.reasons if reason.fix][:1]
         say_error(f"{file}: not every link is proved ({len(report.reasons)} of {len(report.links)} are not)", fixes)
     return report.exit_code
+
+
+def _audited(file: Path, store: TrustStore, pins: Pins) -> AuditReport:
+    from attest.audit import audit_record
+
+    if file.is_dir():
+        raise UsageError.of(f"{file} is a folder", expected="the record of a release", fix=f"name the record: {file / 'record.json'}")
+    data = content(file, "record", limit=_RECORD_LIMIT)
+    try:
+        return audit_record(data, trust=store, ledger_vkey=pins.vkey, issuer_key=pins.issuer)
+    except AttestError as error:
+        raise error.about(str(file)) from None
 
 
 @app.command()

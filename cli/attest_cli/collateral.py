@@ -30,8 +30,8 @@ def collateral() -> None:
 def status(bundle: Source, json: Json = False) -> int:
     """Show what a bundle has, until when it is good, and what a fetch would add.
 
-    Nothing is verified here: dates are what the pieces themselves say, and a bundle whose collateral was recorded by another tool,
-    under other names, may need none of what a fetch would add. What is really missing, attest verify says.
+    Nothing is verified here: dates are what the pieces themselves say.
+    A bundle whose collateral has other names may need none of what a fetch would add: what is really missing, attest verify says.
 
     Examples:
       attest collateral status fixtures/nvidia-gpu/h100-595.71.05
@@ -58,8 +58,8 @@ def fetch(
 ) -> int:
     """Fetch what a bundle lacks from its publishers, and write the completed bundle. Exit 6 when a piece cannot be had.
 
-    Only the hosts of the vendors are asked, over https, or the mirrors that you name. Nothing fetched is believed: it counts when
-    it verifies.
+    Only the hosts of the vendors are asked, over https, or the mirrors that you name.
+    Nothing fetched is believed: it counts when it verifies.
 
     Examples:
       attest collateral fetch --out lab/complete \\

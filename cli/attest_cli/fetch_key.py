@@ -77,6 +77,10 @@ def _private(recipient: Path) -> Opener:
     """The private half: in a file, or inside the TPM whose files 'attest tpm recipient' wrote."""
     from attest.release.recipient_key import RecipientPrivateKey
 
+    if recipient.suffix == ".pub" and recipient.with_suffix("").is_file():
+        raise UsageError.of(
+            f"{recipient} is the public key", expected="the private key", fix=f"use --recipient {recipient.with_suffix('')}"
+        )
     if not recipient.is_dir():
         return RecipientPrivateKey.load(recipient)
     from attest.node.tpm import Tpm, TpmRecipientKey

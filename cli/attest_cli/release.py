@@ -41,8 +41,8 @@ def release(
 ) -> int:
     """Judge a bundle by the policy of a key, and release the key when everything says yes.
 
-    The entry is in the ledger before the key leaves, and the challenge is spent. DIR then holds what the node needs
-    (wrapped-key.json, token.jwt) and what an auditor needs (record.json).
+    The entry is in the ledger before the key leaves, and the challenge is spent.
+    DIR then holds what the node needs (wrapped-key.json, token.jwt) and what an auditor needs (record.json).
 
     Examples:
       attest simulate node --pki lab/pki --out lab/answer \\

@@ -35,7 +35,7 @@ RecipientFile = Annotated[
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="CLAIM=VALUE", help="Set a claim: gpu-3.driver_version=570.00.01, gpu-*.mode=ppcie. Repeatable."),
+    typer.Option("--set", metavar="CLAIM=VALUE", help="Set a claim: gpu-3.mode=ppcie, or gpu-*.mode=ppcie for all. Repeatable."),
 ]
 
 TRUST: Final = "trust.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -125,7 +126,7 @@ def _print(document: doc.TokenDoc, *, json: bool) -> None:
         out.line((SIMULATED, "bold black on yellow"))
     out.line(f"  {'digest':<16} {document['digest']}")
     for name, value in document["claims"].items():
-        text = str(value)
+        text = dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
         if name in ("iat", "nbf", "exp") and isinstance(value, int) and 0 <= value < 253_402_300_800:
             text += f"  ({datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ})"
         out.line(f"  {name:<16} {text}")

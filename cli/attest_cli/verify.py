@@ -40,7 +40,9 @@ _WORDS: Final = {
 
 @app.command()
 def verify(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote.")],
+    bundles: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE", help="Bundle folder or file, or a report that another tool wrote. Repeatable.")
+    ],
     policy: Annotated[str | None, typer.Option("--policy", metavar="DIR", help="Policy folder, or the name of one that ships.")] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="NAME", help="Key that the policy is asked about.")] = None,
     test_only: TestOnly = False,

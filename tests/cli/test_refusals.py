@@ -30,6 +30,12 @@ USAGE = {
     "choice that is none": ("recipient create --out x --kem rsa", "invalid value for '--kem'", "recipient create --help"),
     "nothing there": ("verify lab/nothing", "there is no bundle or report at lab/nothing", ""),
     "folder that is no bundle": ("verify lab", "without bundle.json", "give a bundle folder, a bundle file, or a single report"),
+    "folder of a release as record": ("audit record lab/release", "lab/release is a folder", "name the record: lab/release/record.json"),
+    "public key to open with": (
+        "fetch-key demo lab/release --recipient lab/pki/recipient.key.pub",
+        "is the public key",
+        "use --recipient lab/pki/recipient.key",
+    ),
     "one file of a folder": ("verify lab/node/bundle.json", "is one file of a bundle folder", "give the folder: lab/node"),
     "time in words": (f"verify lab/node {TRUST} --at yesterday", "--at is not a time", "write it like 2026-11-21T08:00:00Z"),
     "time with an offset": (f"verify lab/node {TRUST} --at 2026-11-21T08:00:00+01:00", "--at is not a time", "2026-11-21T08:00:00Z"),

@@ -53,7 +53,7 @@ WRONG_FETCH = {
     "another key name": ("fetch-key weights lab/release --recipient lab/pki/recipient.key", 5, "wrap.key"),
     "another recipient": ("fetch-key demo lab/release --recipient lab/stranger.key", 5, "wrap.recipient"),
     "no private key": ("fetch-key demo lab/release --recipient lab/none.key", 6, "keyfile.missing"),
-    "a public key": ("fetch-key demo lab/release --recipient lab/stranger.key.pub", 5, "keyfile.mode"),
+    "key that others can read": ("fetch-key demo lab/release --recipient lab/open.key", 5, "keyfile.mode"),
 }
 
 
@@ -61,6 +61,8 @@ WRONG_FETCH = {
 def test_fetching_what_is_not_ours(lab: Path, attest: Attest, name: str) -> None:
     if not (lab / "lab/stranger.key").exists():
         attest("recipient create --out lab/stranger.key", expect=0)
+        (lab / "lab/open.key").write_bytes((lab / "lab/stranger.key").read_bytes())
+        (lab / "lab/open.key").chmod(0o644)
     line, code, reason = WRONG_FETCH[name]
     result = attest(line, expect=code)
     assert result.out == ""
